@@ -1,0 +1,169 @@
+"""What can go wrong, and what then becomes of the photo.
+
+Every class names exactly one `Fate`; a test fails if one does not.
+
+    TaggerError
+    ├── ConfigurationError          STOP      the service stops at start, one clear line
+    │   └── AlreadyRunning          STOP      with an exit code of its own
+    ├── PhotoGone                   DROP      nobody's fault, nothing to do
+    ├── PhotoChanged                REQUEUE   newer content: start again, no attempt charged
+    ├── PhotoUnusable               FAIL      visible at once, never retried by itself
+    │   ├── PhotoUnreadable
+    │   ├── PhotoUnsupported
+    │   └── PhotoTooLarge
+    ├── ServerUnavailable           WAIT      down, loading, overloaded: no attempt charged
+    │   └── ServerMisconfigured     WAIT      wrong key, unknown model: waits, and says so loudly
+    ├── RequestRejected             RETRY     the server refuses this request (400, 413, 422)
+    ├── ReplyError                  RETRY     back-off and jitter, a bounded number of times
+    │   ├── ReplyTimeout
+    │   ├── ReplyMalformed
+    │   ├── ReplyTruncated
+    │   ├── ReplyRefused
+    │   └── ReplyRepetitive
+    ├── DecoderDied                 RETRY     a worker process crashed or overran on this photo
+    ├── ExiftoolDied                RETRY     died or hung: killed, restarted, tried again
+    ├── WriteRefused                FAIL      exiftool refused; the file is exactly as it was
+    │   └── VerificationFailed      FAIL      the written copy is not what was planned; dropped
+    ├── LeaseLost                   DISCARD   somebody else has the job
+    └── FolderUnavailable           PAUSE     disk full, read-only, unmounted: resumes by itself
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Fate(StrEnum):
+    """What becomes of the photo (or the service) when an error ends a journey."""
+
+    STOP = "stop"
+    DROP = "drop"
+    REQUEUE = "requeue"
+    FAIL = "fail"
+    WAIT = "wait"
+    RETRY = "retry"
+    DISCARD = "discard"
+    PAUSE = "pause"
+
+
+class TaggerError(Exception):
+    """The root. The message is one sentence that a photographer can act on."""
+
+    fate: ClassVar[Fate]
+
+
+class ConfigurationError(TaggerError):
+    """A setting, the registry or the machine is not as the service needs it."""
+
+    fate = Fate.STOP
+
+
+class AlreadyRunning(ConfigurationError):
+    """Another daemon holds this state directory."""
+
+
+class PhotoGone(TaggerError):
+    """The photo is no longer there."""
+
+    fate = Fate.DROP
+
+
+class PhotoChanged(TaggerError):
+    """The photo, or its sidecar, changed while it was being worked on."""
+
+    fate = Fate.REQUEUE
+
+
+class PhotoUnusable(TaggerError):
+    """No picture can be had from this file."""
+
+    fate = Fate.FAIL
+
+
+class PhotoUnreadable(PhotoUnusable):
+    """The file is damaged, truncated, or may not be read."""
+
+
+class PhotoUnsupported(PhotoUnusable):
+    """The file is not a picture of a kind that is handled."""
+
+
+class PhotoTooLarge(PhotoUnusable):
+    """The picture has more pixels than the limit allows."""
+
+
+class ServerUnavailable(TaggerError):
+    """No endpoint of the entry takes requests now."""
+
+    fate = Fate.WAIT
+
+
+class ServerMisconfigured(ServerUnavailable):
+    """The endpoint answers, but not for us: key refused, model unknown, not a vision model."""
+
+
+class RequestRejected(TaggerError):
+    """The server understood the request and refuses it."""
+
+    fate = Fate.RETRY
+
+
+class ReplyError(TaggerError):
+    """The model's answer cannot be used."""
+
+    fate = Fate.RETRY
+
+
+class ReplyTimeout(ReplyError):
+    """No answer within the stage's deadline."""
+
+
+class ReplyMalformed(ReplyError):
+    """The answer has not the form that was asked for."""
+
+
+class ReplyTruncated(ReplyError):
+    """The answer was cut off at its token cap."""
+
+
+class ReplyRefused(ReplyError):
+    """The model declined to answer."""
+
+
+class ReplyRepetitive(ReplyError):
+    """The model ran in circles."""
+
+
+class DecoderDied(TaggerError):
+    """The worker process that decoded this photo crashed or ran out of time or memory."""
+
+    fate = Fate.RETRY
+
+
+class ExiftoolDied(TaggerError):
+    """exiftool died or hung; it has been restarted."""
+
+    fate = Fate.RETRY
+
+
+class WriteRefused(TaggerError):
+    """The metadata could not be written; the file is exactly as it was."""
+
+    fate = Fate.FAIL
+
+
+class VerificationFailed(WriteRefused):
+    """The edited copy differed from the plan and was dropped; the file is exactly as it was."""
+
+
+class LeaseLost(TaggerError):
+    """The job is no longer ours; the result is dropped."""
+
+    fate = Fate.DISCARD
+
+
+class FolderUnavailable(TaggerError):
+    """The folder cannot be used now: disk full, read-only, or not mounted."""
+
+    fate = Fate.PAUSE
