@@ -162,8 +162,8 @@ class Facts(Value):
     """What is known about a photo without looking at it; each only where it can be trusted."""
 
     taken: str | None = None  # local date and time of the exposure, ISO 8601 without zone
+    latitude: float | None = None  # degrees, north positive; tells the season's hemisphere, never sent
     place: tuple[str, ...] = ()  # names already in the metadata: sublocation, city, state, country
-    camera: str | None = None  # maker and model
     focal_length_35mm: float | None = None  # millimetres, as on full-frame film
     exposure_seconds: float | None = None
     f_number: float | None = None

@@ -1,0 +1,1 @@
+"""The durable queue: one row a photo, claimed under a lease."""

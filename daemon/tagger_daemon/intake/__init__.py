@@ -1,0 +1,1 @@
+"""Finds photos: which files are ours, and when they have stopped changing."""

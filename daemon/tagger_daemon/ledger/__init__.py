@@ -1,0 +1,1 @@
+"""The memory: what became of every photo, and what we wrote where."""

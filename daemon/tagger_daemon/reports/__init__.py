@@ -1,0 +1,1 @@
+"""What a person reads afterwards: one audit line a photo, one page a day."""
