@@ -1,4 +1,4 @@
-"""One schema for command line, environment and TOML. Read once, by the commands; each room gets its section."""
+"""One schema for command line, environment and TOML, read once; each room gets its section."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+
+CLOCK = r"^([01]\d|2[0-3]):[0-5]\d$"
 
 
 class Section(BaseModel):
@@ -40,9 +43,7 @@ Folder = Annotated[FolderSettings, BeforeValidator(_folder_from_text)]
 class IntakeSettings(Section):
     """When is a file a photo of ours, and when has it stopped changing?"""
 
-    settle_seconds: float = Field(
-        10, ge=0, le=3600, description="a file is taken once it was still this long"
-    )
+    settle_seconds: float = Field(10, ge=0, le=3600, description="how long a file must be still to be taken")
     ignore: tuple[str, ...] = Field((), description="more names never to take, as shell patterns")
     rescan_minutes: float = Field(60, gt=0, description="how often folders are re-read for missed events")
 
@@ -76,9 +77,7 @@ class MetadataSettings(Section):
 
     exiftool: str = Field("exiftool", description="the exiftool to use, a name on PATH or a path")
     timeout_seconds: float = Field(60, gt=0, description="an exiftool call that takes longer is killed")
-    preserve_mtime: bool = Field(
-        False, description="keep the file's modification time; Lightroom may not notice"
-    )
+    preserve_mtime: bool = Field(False, description="keep the file's date; Lightroom may not notice")
     allow_hard_links: bool = Field(False, description="write to files that have more than one name")
     ignore_captions: tuple[str, ...] = Field(
         (
@@ -102,11 +101,9 @@ class QueueSettings(Section):
     """The backlog's promises."""
 
     lease_seconds: float = Field(300, ge=5, description="a claim not renewed this long may be taken over")
-    max_attempts: int = Field(
-        4, ge=1, le=100, description="failures charged to a photo before it is given up"
-    )
+    max_attempts: int = Field(4, ge=1, le=100, description="failures before a photo is given up")
     backoff_seconds: float = Field(
-        60, ge=0, description="wait after the first failure; four times longer after each next"
+        60, ge=0, description="wait after a first failure; each next is four times longer"
     )
     drain_seconds: float = Field(10, ge=0, le=600, description="time that work in flight gets at shutdown")
 
@@ -114,12 +111,8 @@ class QueueSettings(Section):
 class ScheduleSettings(Section):
     """What happens by the clock, in local time."""
 
-    summary_at: str = Field(
-        "23:55", pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="when the day's page is made"
-    )
-    catch_up_at: str = Field(
-        "03:30", pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="when every folder is re-read"
-    )
+    summary_at: str = Field("23:55", pattern=CLOCK, description="making of the day's page")
+    catch_up_at: str = Field("03:30", pattern=CLOCK, description="re-reading of every folder")
 
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]

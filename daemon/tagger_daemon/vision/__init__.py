@@ -1,1 +1,1 @@
-"""Everything about models: the picture they see, what they are asked, who answers, what their words become."""
+"""Models: the picture they see, what they are asked, who answers, what their words become."""
