@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-
 CLOCK = r"^([01]\d|2[0-3]):[0-5]\d$"
 
 
