@@ -8,24 +8,25 @@ Every class names exactly one `Fate`; a test fails if one does not.
     ├── PhotoGone                   DROP      nobody's fault, nothing to do
     ├── PhotoChanged                REQUEUE   newer content: start again, no attempt charged
     ├── PhotoUnusable               FAIL      visible at once, never retried by itself
-    │   ├── PhotoUnreadable
-    │   ├── PhotoUnsupported
-    │   └── PhotoTooLarge
+    │   ├── PhotoUnreadable         FAIL      damaged, truncated, not ours to read
+    │   ├── PhotoUnsupported        FAIL      not a picture of a kind that is handled
+    │   └── PhotoTooLarge           FAIL      more pixels than the limit
     ├── ServerUnavailable           WAIT      down, loading, overloaded: no attempt charged
     │   └── ServerMisconfigured     WAIT      wrong key, unknown model: waits, and says so loudly
     ├── RequestRejected             RETRY     the server refuses this request (400, 413, 422)
     ├── ReplyError                  RETRY     back-off and jitter, a bounded number of times
-    │   ├── ReplyTimeout
-    │   ├── ReplyMalformed
-    │   ├── ReplyTruncated
-    │   ├── ReplyRefused
-    │   └── ReplyRepetitive
+    │   ├── ReplyTimeout            RETRY     no answer within the deadline
+    │   ├── ReplyMalformed          RETRY     not the form that was asked for
+    │   ├── ReplyTruncated          RETRY     cut off at the token cap
+    │   ├── ReplyRefused            RETRY     the model declined
+    │   └── ReplyRepetitive         RETRY     the model ran in circles
     ├── DecoderDied                 RETRY     a worker process crashed or overran on this photo
     ├── ExiftoolDied                RETRY     died or hung: killed, restarted, tried again
     ├── WriteRefused                FAIL      exiftool refused; the file is exactly as it was
     │   └── VerificationFailed      FAIL      the written copy is not what was planned; dropped
     ├── LeaseLost                   DISCARD   somebody else has the job
-    └── FolderUnavailable           PAUSE     disk full, read-only, unmounted: resumes by itself
+    ├── FolderUnavailable           PAUSE     disk full, read-only, unmounted: resumes by itself
+    └── StateUnavailable            PAUSE     the state directory's disk is full or failing: work waits
 """
 
 from __future__ import annotations
@@ -165,5 +166,11 @@ class LeaseLost(TaggerError):
 
 class FolderUnavailable(TaggerError):
     """The folder cannot be used now: disk full, read-only, or not mounted."""
+
+    fate = Fate.PAUSE
+
+
+class StateUnavailable(TaggerError):
+    """The state directory cannot be read or written now."""
 
     fate = Fate.PAUSE

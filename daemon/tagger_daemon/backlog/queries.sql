@@ -1,0 +1,146 @@
+-- Every statement of the backlog, by name. A colon names a parameter.
+
+-- name: add_folder
+-- Remember a watch folder.
+INSERT INTO folder(path) VALUES (:path) ON CONFLICT(path) DO NOTHING;
+
+-- name: enqueue
+-- A settled file: new, or with other content than we know. Work on an older content is void, its draft too.
+-- A row that is running keeps its lease; its holder finds out by the generation.
+INSERT INTO job(folder_id, rel, state, priority, size, mtime_ns, inode, created_at, updated_at)
+VALUES ((SELECT id FROM folder WHERE path = :folder), :rel, 'ready', :priority, :size, :mtime_ns, :inode, :now, :now)
+ON CONFLICT(folder_id, rel) DO UPDATE SET
+  size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
+  state = CASE state WHEN 'running' THEN 'running' ELSE 'ready' END,
+  priority = excluded.priority, generation = generation + 1,
+  attempts = 0, crashes = 0, due_at = 0, draft = NULL, error = NULL, error_class = NULL,
+  updated_at = excluded.updated_at
+WHERE (job.size, job.mtime_ns, job.inode) IS NOT (excluded.size, excluded.mtime_ns, excluded.inode)
+   OR job.state = 'gone';
+
+-- name: promote_due
+-- Waiting rows whose time has come. Kept apart from the claim, so that its index holds claimable rows only.
+UPDATE job SET state = 'ready', updated_at = :now WHERE state = 'waiting' AND due_at <= :now;
+
+-- name: promote_expired
+-- Rows whose holder has stopped renewing its lease.
+UPDATE job SET state = 'ready', lease = NULL, updated_at = :now WHERE state = 'running' AND lease_until < :now;
+
+-- name: claim
+-- Take the most urgent rows, each under a lease of its own.
+UPDATE job SET
+  state = 'running', lease = lower(hex(randomblob(16))), lease_until = :until,
+  lease_generation = generation, updated_at = :now
+WHERE id IN (
+  SELECT job.id FROM job JOIN folder ON folder.id = job.folder_id
+  WHERE job.state = 'ready' AND folder.paused_until <= :now
+  ORDER BY job.priority DESC, job.id LIMIT :limit
+)
+RETURNING *, (SELECT path FROM folder WHERE folder.id = job.folder_id) AS folder_path;
+
+-- name: renew
+-- Still working on it.
+UPDATE job SET lease_until = :until WHERE id = :id AND lease = :lease AND state = 'running';
+
+-- name: save_draft
+-- One more stage is done. Void when the lease or the content is no longer ours.
+UPDATE job SET draft = :draft, updated_at = :now
+WHERE id = :id AND lease = :lease AND state = 'running' AND generation = :generation;
+
+-- name: finish
+-- The journey is over. If the file changed meanwhile by another hand than ours, the row is ready again.
+UPDATE job SET
+  state = CASE WHEN generation = :generation OR (size, mtime_ns, inode) IS (:size, :mtime_ns, :inode)
+               THEN :state ELSE 'ready' END,
+  error = :error, error_class = :error_class, attempts = :attempts,
+  size = CASE WHEN generation = :generation THEN :size ELSE size END,
+  mtime_ns = CASE WHEN generation = :generation THEN :mtime_ns ELSE mtime_ns END,
+  inode = CASE WHEN generation = :generation THEN :inode ELSE inode END,
+  draft = CASE WHEN :state = 'failed' THEN draft END,
+  crashes = 0, lease = NULL, lease_until = NULL, lease_generation = NULL, updated_at = :now
+WHERE id = :id AND lease = :lease AND state = 'running';
+
+-- name: put_back
+-- Not finished: ready again now, or at due_at.
+UPDATE job SET
+  state = CASE WHEN :due_at <= :now THEN 'ready' ELSE 'waiting' END, due_at = :due_at,
+  attempts = :attempts, error = :error, error_class = :error_class,
+  lease = NULL, lease_until = NULL, lease_generation = NULL, updated_at = :now
+WHERE id = :id AND lease = :lease AND state = 'running';
+
+-- name: recover_clean
+-- Rows that an orderly end could not finish: ready, nothing charged.
+UPDATE job SET state = 'ready', lease = NULL, lease_until = NULL, updated_at = :now WHERE state = 'running';
+
+-- name: recover_crashed
+-- Rows that were running when the process died. Any of them may be why: they come last, and a row
+-- that was there too often is failed.
+UPDATE job SET
+  crashes = crashes + 1, priority = -10, lease = NULL, lease_until = NULL, updated_at = :now,
+  state = CASE WHEN crashes + 1 >= :max_crashes THEN 'failed' ELSE 'ready' END,
+  error = CASE WHEN crashes + 1 >= :max_crashes
+               THEN 'the service died ' || (crashes + 1) || ' times while it worked on this photo' ELSE error END
+WHERE state = 'running';
+
+-- name: retry
+-- Bring failed rows back, by hand.
+UPDATE job SET state = 'ready', attempts = 0, crashes = 0, due_at = 0, priority = 20, error = NULL,
+  error_class = NULL, updated_at = :now
+WHERE state IN ('failed', 'waiting') AND (:prefix IS NULL OR id IN (
+  -- Paths are bytes; joined text would be counted in characters.
+  SELECT id FROM (
+    SELECT job.id AS id, CAST(folder.path || X'2F' || job.rel AS BLOB) AS path
+    FROM job JOIN folder ON folder.id = job.folder_id)
+  WHERE path = :prefix OR substr(path, 1, length(:prefix) + 1) = CAST(:prefix || X'2F' AS BLOB)));
+
+-- name: pause_folder
+-- Keep a folder's photos from being claimed for a while.
+UPDATE folder SET paused_until = :until, paused_why = :why WHERE path = :path;
+
+-- name: resume_folder
+-- Claim them again.
+UPDATE folder SET paused_until = 0, paused_why = NULL WHERE path = :path;
+
+-- name: folder_scanned
+-- A complete scan has ended; this is the disk and folder that was read.
+UPDATE folder SET scanned_at = :now, device = :device, inode = :inode WHERE path = :path;
+
+-- name: folder_identity
+-- The disk and folder that stood there at the last complete scan.
+SELECT device, inode FROM folder WHERE path = :path AND device IS NOT NULL;
+
+-- name: known_fingerprint
+-- What we know of a path.
+SELECT size, mtime_ns, inode, state FROM job
+WHERE folder_id = (SELECT id FROM folder WHERE path = :folder) AND rel = :rel;
+
+-- name: counts
+-- Rows by folder and state.
+SELECT folder.path AS path, job.state AS state, count(*) AS rows FROM job JOIN folder ON folder.id = job.folder_id
+GROUP BY folder.path, job.state;
+
+-- name: folders
+-- The folders and why some are paused.
+SELECT path, paused_until, paused_why, scanned_at FROM folder ORDER BY id;
+
+-- name: troubles
+-- What failed or waits after an error, newest first.
+SELECT folder.path AS folder_path, rel, state, error, error_class, attempts, due_at, job.updated_at
+FROM job JOIN folder ON folder.id = job.folder_id
+WHERE error IS NOT NULL AND state IN ('failed', 'waiting', 'ready') ORDER BY job.updated_at DESC, job.id DESC LIMIT :limit;
+
+-- name: next_due
+-- When the first waiting row becomes ready; null when none waits.
+SELECT min(due_at) AS due_at FROM job WHERE state = 'waiting';
+
+-- name: open_rows
+-- Rows that still have a way to go.
+SELECT count(*) AS rows FROM job WHERE state IN ('ready', 'running', 'waiting');
+
+-- name: set_mark
+-- Remember one thing about this process.
+INSERT INTO mark(name, value) VALUES (:name, :value) ON CONFLICT(name) DO UPDATE SET value = excluded.value;
+
+-- name: get_mark
+-- Read it back.
+SELECT value FROM mark WHERE name = :name;

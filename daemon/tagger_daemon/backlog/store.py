@@ -1,0 +1,380 @@
+"""The durable queue. Its promise: a photo that was once taken in is never forgotten, whatever dies.
+
+Every method is one transaction. Times come in as milliseconds since the epoch: the clock is the caller's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from tagger_daemon.backlog.retry import Decision
+from tagger_daemon.database import Database, Migration
+from tagger_daemon.errors import LeaseLost
+from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Origin, Photo, Stage, Value
+
+#: Deaths of the service during one photo after which that photo is failed instead of tried again.
+MAX_CRASHES = 3
+
+
+class Priority:
+    """Which photos go first."""
+
+    BY_HAND = 20
+    ARRIVAL = 10
+    CATCH_UP = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FolderState(Value):
+    """How a watch folder stands."""
+
+    path: Path
+    counts: Mapping[JobState, int]
+    paused_why: str | None  # None: not paused
+    scanned_at: int | None  # end of the last complete scan, milliseconds
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trouble(Value):
+    """A photo that failed, or waits after an error."""
+
+    path: Path
+    state: JobState
+    error: str
+    error_class: str
+    attempts: int
+    due_at: int
+    updated_at: int
+
+
+def _file(name: str) -> str:
+    return resources.files("tagger_daemon.backlog").joinpath(name).read_text(encoding="utf-8")
+
+
+def migrations() -> tuple[Migration, ...]:
+    """The backlog's part of the schema."""
+    return (Migration(name="backlog-1", sql=_file("schema.sql")),)
+
+
+@cache
+def queries() -> Mapping[str, str]:
+    """Give every statement of `queries.sql` by its name."""
+    parts = re.split(r"^-- name: (\w+)\n", _file("queries.sql"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+class Backlog:
+    """The queue of photos in the state database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def recover(self, *, now: int) -> int:
+        """Take up what the last process left: call once at start, under the instance lock.
+
+        Returns:
+            How many rows were found running.
+        """
+        with self._database.transaction() as db:
+            mark = db.execute(queries()["get_mark"], {"name": "clean"}).fetchone()
+            clean = mark is None or mark["value"] == "1"
+            query = "recover_clean" if clean else "recover_crashed"
+            found = db.execute(queries()[query], {"now": now, "max_crashes": MAX_CRASHES}).rowcount
+            db.execute(queries()["set_mark"], {"name": "clean", "value": "0"})
+            return found
+
+    def mark_clean(self) -> None:
+        """Say that this process ends in good order: what is still running was handed back."""
+        with self._database.transaction() as db:
+            db.execute(queries()["set_mark"], {"name": "clean", "value": "1"})
+
+    def add_folder(self, folder: Path) -> None:
+        """Make a watch folder known."""
+        with self._database.transaction() as db:
+            db.execute(queries()["add_folder"], {"path": os.fsencode(folder)})
+
+    def enqueue(self, photos: Sequence[Photo], *, priority: int, now: int) -> int:
+        """Take in settled photos; those whose content we know already change nothing.
+
+        Returns:
+            How many were new or had changed.
+        """
+        with self._database.transaction() as db:
+            return sum(
+                db.execute(
+                    queries()["enqueue"],
+                    {
+                        "folder": os.fsencode(photo.folder),
+                        "rel": os.fsencode(photo.path.relative_to(photo.folder)),
+                        "priority": priority,
+                        "now": now,
+                        **_fingerprint_columns(photo.fingerprint),
+                    },
+                ).rowcount
+                for photo in photos
+            )
+
+    def knows(self, photo: Photo) -> bool:
+        """Tell whether this very content is in the backlog already, in any state but gone."""
+        with self._database.transaction() as db:
+            row = db.execute(
+                queries()["known_fingerprint"],
+                {
+                    "folder": os.fsencode(photo.folder),
+                    "rel": os.fsencode(photo.path.relative_to(photo.folder)),
+                },
+            ).fetchone()
+        if row is None or row["state"] == JobState.GONE:
+            return False
+        return _fingerprint(row) == photo.fingerprint
+
+    def claim(self, *, limit: int, now: int, lease_ms: int) -> list[Job]:
+        """Take up to `limit` ready photos, each under a lease that must be renewed within `lease_ms`."""
+        with self._database.transaction() as db:
+            db.execute(queries()["promote_due"], {"now": now})
+            db.execute(queries()["promote_expired"], {"now": now})
+            rows = db.execute(
+                queries()["claim"], {"limit": limit, "now": now, "until": now + lease_ms}
+            ).fetchall()
+        # RETURNING gives rows in no promised order.
+        return [_job(row) for row in sorted(rows, key=lambda row: (-row["priority"], row["id"]))]
+
+    def renew(self, jobs: Sequence[Job], *, until: int) -> None:
+        """Extend the leases of jobs that are still being worked on."""
+        with self._database.transaction() as db:
+            db.executemany(
+                queries()["renew"], [{"id": job.id, "lease": job.lease, "until": until} for job in jobs]
+            )
+
+    def save_draft(self, job: Job, draft: Draft, *, now: int) -> None:
+        """Keep what has been answered so far.
+
+        Raises:
+            LeaseLost: the job, or its content, is no longer ours.
+        """
+        with self._database.transaction() as db:
+            saved = db.execute(
+                queries()["save_draft"],
+                {
+                    "id": job.id,
+                    "lease": job.lease,
+                    "generation": job.generation,
+                    "draft": draft_to_json(draft),
+                    "now": now,
+                },
+            ).rowcount
+        if saved != 1:
+            raise LeaseLost(f"{job.photo.path.name} changed, or was taken over, while it was being described")
+
+    def finish(
+        self,
+        job: Job,
+        *,
+        state: JobState,
+        fingerprint: Fingerprint,
+        now: int,
+        error: str | None = None,
+        error_class: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        """End a job as done, failed or gone.
+
+        Args:
+            job: as claimed.
+            state: DONE, FAILED or GONE.
+            fingerprint: of the photo as we left it, so that our own write is not taken for a new photo.
+            now: milliseconds since the epoch.
+            error: the reason, in plain words.
+            error_class: name of the error's class.
+            attempts: charged in all.
+
+        Raises:
+            LeaseLost: the job is no longer ours; nothing was changed.
+        """
+        with self._database.transaction() as db:
+            finished = db.execute(
+                queries()["finish"],
+                {
+                    "id": job.id,
+                    "lease": job.lease,
+                    "generation": job.generation,
+                    "state": state,
+                    "error": error,
+                    "error_class": error_class,
+                    "attempts": attempts,
+                    "now": now,
+                    **_fingerprint_columns(fingerprint),
+                },
+            ).rowcount
+            if finished != 1:
+                raise LeaseLost(f"{job.photo.path.name} was taken over while it was being described")
+
+    def put_back(
+        self,
+        job: Job,
+        decision: Decision,
+        *,
+        now: int,
+        error: str | None = None,
+        error_class: str | None = None,
+    ) -> None:
+        """Return a job to the queue, to be claimed again after the decision's delay.
+
+        Raises:
+            LeaseLost: the job is no longer ours; nothing was changed.
+        """
+        with self._database.transaction() as db:
+            returned = db.execute(
+                queries()["put_back"],
+                {
+                    "id": job.id,
+                    "lease": job.lease,
+                    "due_at": now + int(decision.delay * 1000),
+                    "attempts": decision.attempts,
+                    "error": error,
+                    "error_class": error_class,
+                    "now": now,
+                },
+            ).rowcount
+            if returned != 1:
+                raise LeaseLost(f"{job.photo.path.name} was taken over while it was being described")
+
+    def retry(self, prefix: Path | None, *, now: int) -> int:
+        """Make failed and waiting photos ready again: all, one file's, or all below a folder."""
+        with self._database.transaction() as db:
+            return db.execute(
+                queries()["retry"],
+                {"prefix": None if prefix is None else os.fsencode(prefix), "now": now},
+            ).rowcount
+
+    def pause_folder(self, folder: Path, *, until: int, why: str) -> None:
+        """Keep a folder's photos in the queue until a moment."""
+        with self._database.transaction() as db:
+            db.execute(queries()["pause_folder"], {"path": os.fsencode(folder), "until": until, "why": why})
+
+    def resume_folder(self, folder: Path) -> None:
+        """Let a folder's photos be claimed again."""
+        with self._database.transaction() as db:
+            db.execute(queries()["resume_folder"], {"path": os.fsencode(folder)})
+
+    def folder_scanned(self, folder: Path, *, device: int, inode: int, now: int) -> None:
+        """Remember that a complete scan has ended, and which disk and folder it read."""
+        with self._database.transaction() as db:
+            db.execute(
+                queries()["folder_scanned"],
+                {"path": os.fsencode(folder), "device": device, "inode": inode, "now": now},
+            )
+
+    def folder_identity(self, folder: Path) -> tuple[int, int] | None:
+        """Device and inode that stood there at the last complete scan; None before the first."""
+        with self._database.transaction() as db:
+            row = db.execute(queries()["folder_identity"], {"path": os.fsencode(folder)}).fetchone()
+        return None if row is None else (row["device"], row["inode"])
+
+    def open_rows(self) -> int:
+        """Photos that still have a way to go: ready, running or waiting."""
+        with self._database.transaction() as db:
+            return int(db.execute(queries()["open_rows"]).fetchone()["rows"])
+
+    def next_due(self) -> int | None:
+        """When the first waiting photo becomes ready, in milliseconds; None when none waits."""
+        with self._database.transaction() as db:
+            due: int | None = db.execute(queries()["next_due"]).fetchone()["due_at"]
+        return due
+
+    def folders(self, *, now: int) -> list[FolderState]:
+        """How every watch folder stands."""
+        with self._database.transaction() as db:
+            return folders(db, now=now)
+
+
+def folders(db: sqlite3.Connection, *, now: int) -> list[FolderState]:
+    """How every watch folder stands; works on a read-only connection too."""
+    counts: dict[bytes, dict[JobState, int]] = {}
+    for row in db.execute(queries()["counts"]):
+        counts.setdefault(row["path"], {})[JobState(row["state"])] = row["rows"]
+    return [
+        FolderState(
+            path=Path(os.fsdecode(row["path"])),
+            counts=counts.get(row["path"], {}),
+            paused_why=row["paused_why"] if row["paused_until"] > now else None,
+            scanned_at=row["scanned_at"],
+        )
+        for row in db.execute(queries()["folders"])
+    ]
+
+
+def troubles(db: sqlite3.Connection, *, limit: int) -> list[Trouble]:
+    """The newest photos with an error; works on a read-only connection too."""
+    rows = db.execute(queries()["troubles"], {"limit": limit})
+    return [
+        Trouble(
+            path=_path(row),
+            state=JobState(row["state"]),
+            error=row["error"],
+            error_class=row["error_class"] or "",
+            attempts=row["attempts"],
+            due_at=row["due_at"],
+            updated_at=row["updated_at"],
+        )
+        for row in rows
+    ]
+
+
+def draft_to_json(draft: Draft) -> str:
+    """Write a draft as the text that its row holds."""
+    return json.dumps(dataclasses.asdict(draft))
+
+
+def draft_from_json(text: str | None) -> Draft:
+    """Read a draft back; no text is an empty draft."""
+    if text is None:
+        return Draft()
+    values = json.loads(text)
+    keywords = values["keywords"]
+    return Draft(
+        caption=values["caption"],
+        keywords=None if keywords is None else tuple(keywords),
+        description=values["description"],
+        origins={Stage(stage): Origin(**origin) for stage, origin in values["origins"].items()},
+    )
+
+
+def _job(row: sqlite3.Row) -> Job:
+    folder = Path(os.fsdecode(row["folder_path"]))
+    return Job(
+        id=row["id"],
+        photo=Photo(path=_path(row), folder=folder, fingerprint=_fingerprint(row)),
+        state=JobState(row["state"]),
+        lease=row["lease"],
+        generation=row["generation"],
+        attempts=row["attempts"],
+        draft=draft_from_json(row["draft"]),
+        last_error=row["error"],
+    )
+
+
+def _path(row: sqlite3.Row) -> Path:
+    return Path(os.fsdecode(row["folder_path"])) / os.fsdecode(row["rel"])
+
+
+def _fingerprint(row: sqlite3.Row) -> Fingerprint:
+    return Fingerprint(size=row["size"], mtime_ns=row["mtime_ns"], inode=row["inode"] % 2**64)
+
+
+def _fingerprint_columns(fingerprint: Fingerprint) -> dict[str, int]:
+    return {"size": fingerprint.size, "mtime_ns": fingerprint.mtime_ns, "inode": _signed(fingerprint.inode)}
+
+
+def _signed(inode: int) -> int:
+    """Some file systems use all 64 bits of an inode number; SQLite's integers are signed."""
+    return inode - 2**64 if inode >= 2**63 else inode

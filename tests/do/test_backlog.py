@@ -1,0 +1,240 @@
+"""The queue's promises, on a real SQLite file."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tagger_daemon.backlog import store
+from tagger_daemon.backlog.retry import Decision
+from tagger_daemon.backlog.store import MAX_CRASHES, Backlog, Priority
+from tagger_daemon.database import Database, read_only
+from tagger_daemon.errors import LeaseLost
+from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Origin, Photo, Stage
+
+FOLDER = Path("/photos")
+ORIGIN = Origin(entry="e", model="m", digest=None, registry="r", profile="p", profile_hash="h", endpoint="u")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(tmp_path / "tagger.sqlite3", store.migrations())
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def backlog(database: Database) -> Backlog:
+    backlog = Backlog(database)
+    backlog.recover(now=0)
+    backlog.add_folder(FOLDER)
+    return backlog
+
+
+def photo(name: str = "a.jpg", *, size: int = 10, inode: int = 1) -> Photo:
+    return Photo(
+        path=FOLDER / name, folder=FOLDER, fingerprint=Fingerprint(size=size, mtime_ns=5, inode=inode)
+    )
+
+
+def put(backlog: Backlog, *photos: Photo, priority: int = Priority.ARRIVAL) -> int:
+    return backlog.enqueue(photos, priority=priority, now=1)
+
+
+def claim(backlog: Backlog, limit: int = 10, *, now: int = 10) -> list[Job]:
+    return backlog.claim(limit=limit, now=now, lease_ms=1000)
+
+
+def state_counts(database: Database) -> dict[JobState, int]:
+    with read_only(database.path) as db:
+        return dict(store.folders(db, now=0)[0].counts)
+
+
+def done(backlog: Backlog, job: Job, fingerprint: Fingerprint | None = None) -> None:
+    backlog.finish(job, state=JobState.DONE, fingerprint=fingerprint or job.photo.fingerprint, now=20)
+
+
+def test_a_photo_is_claimed_once(backlog: Backlog) -> None:
+    put(backlog, photo())
+    (job,) = claim(backlog)
+    assert job.photo == photo()
+    assert claim(backlog) == []
+
+
+def test_the_same_content_is_taken_in_once(backlog: Backlog) -> None:
+    assert put(backlog, photo()) == 1
+    assert put(backlog, photo()) == 0
+
+
+def test_a_finished_photo_does_not_come_back_with_the_fingerprint_that_our_write_left(
+    backlog: Backlog,
+) -> None:
+    put(backlog, photo())
+    (job,) = claim(backlog)
+    ours = Fingerprint(size=99, mtime_ns=9, inode=7)
+    done(backlog, job, ours)
+    assert put(backlog, dataclasses.replace(photo(), fingerprint=ours)) == 0
+    assert backlog.knows(dataclasses.replace(photo(), fingerprint=ours))
+    assert backlog.open_rows() == 0
+
+
+def test_our_own_write_seen_before_the_job_is_finished_is_not_new_work(backlog: Backlog) -> None:
+    put(backlog, photo())
+    (job,) = claim(backlog)
+    ours = Fingerprint(size=99, mtime_ns=9, inode=7)
+    put(backlog, dataclasses.replace(photo(), fingerprint=ours))
+    done(backlog, job, ours)
+    assert backlog.open_rows() == 0
+
+
+def test_a_photo_replaced_by_another_hand_while_running_is_ready_again(backlog: Backlog) -> None:
+    put(backlog, photo())
+    (job,) = claim(backlog)
+    put(backlog, photo(size=77))
+    with pytest.raises(LeaseLost):
+        backlog.save_draft(job, Draft(caption="of the old content"), now=11)
+    done(backlog, job)
+    (again,) = claim(backlog)
+    assert again.photo.fingerprint.size == 77
+    assert again.draft == Draft()
+
+
+def test_a_draft_survives_and_resumes_at_the_next_stage(backlog: Backlog) -> None:
+    put(backlog, photo())
+    (job,) = claim(backlog)
+    draft = (
+        Draft().with_answer(Stage.CAPTION, "A wall.", ORIGIN).with_answer(Stage.KEYWORDS, ("wall",), ORIGIN)
+    )
+    backlog.save_draft(job, draft, now=11)
+    assert backlog.recover(now=12) == 1
+    (again,) = claim(backlog)
+    assert again.draft == draft
+    assert again.draft.missing == (Stage.DESCRIPTION,)
+
+
+def test_only_the_holder_of_the_lease_finishes(backlog: Backlog) -> None:
+    put(backlog, photo())
+    (late,) = claim(backlog, now=10)
+    (current,) = claim(backlog, now=5000)
+    assert late.lease != current.lease
+    with pytest.raises(LeaseLost):
+        done(backlog, late)
+    with pytest.raises(LeaseLost):
+        backlog.put_back(late, Decision(state=JobState.WAITING, delay=0, attempts=0), now=5001)
+    done(backlog, current)
+
+
+def test_a_renewed_lease_is_not_taken_over(backlog: Backlog) -> None:
+    put(backlog, photo())
+    (job,) = claim(backlog, now=10)
+    backlog.renew([job], until=9000)
+    assert claim(backlog, now=5000) == []
+
+
+def test_waiting_photos_come_when_they_are_due(backlog: Backlog) -> None:
+    put(backlog, photo())
+    (job,) = claim(backlog)
+    backlog.put_back(job, Decision(state=JobState.WAITING, delay=5.0, attempts=1), now=100, error="e")
+    assert backlog.next_due() == 5100
+    assert claim(backlog, now=5099) == []
+    (again,) = claim(backlog, now=5100)
+    assert (again.attempts, again.last_error) == (1, "e")
+
+
+def test_failed_photos_stay_visible_until_retried_by_hand(backlog: Backlog, database: Database) -> None:
+    put(backlog, photo("a.jpg"), photo("sub/b.jpg"), photo("sub-way/c.jpg"), photo("sub/ü.jpg"))
+    for job in claim(backlog):
+        backlog.finish(
+            job, state=JobState.FAILED, fingerprint=job.photo.fingerprint, now=20, error="bad", attempts=1
+        )
+    assert claim(backlog, now=10**15) == []
+    with read_only(database.path) as db:
+        assert {trouble.path.name for trouble in store.troubles(db, limit=10)} == {
+            "a.jpg",
+            "b.jpg",
+            "c.jpg",
+            "ü.jpg",
+        }
+    assert backlog.retry(FOLDER / "sub", now=30) == 2
+    assert [job.photo.path.name for job in claim(backlog)] == ["b.jpg", "ü.jpg"]
+    assert backlog.retry(FOLDER / "a.jpg", now=30) == 1
+    assert backlog.retry(None, now=30) == 1
+
+
+def test_a_photo_that_was_gone_comes_back(backlog: Backlog) -> None:
+    put(backlog, photo())
+    (job,) = claim(backlog)
+    backlog.finish(job, state=JobState.GONE, fingerprint=job.photo.fingerprint, now=20)
+    assert not backlog.knows(photo())
+    assert put(backlog, photo()) == 1
+    assert len(claim(backlog)) == 1
+
+
+def test_urgent_photos_go_first(backlog: Backlog) -> None:
+    put(backlog, photo("old.jpg"), priority=Priority.CATCH_UP)
+    put(backlog, photo("new.jpg"), priority=Priority.ARRIVAL)
+    assert [job.photo.path.name for job in claim(backlog)] == ["new.jpg", "old.jpg"]
+
+
+def test_a_paused_folder_keeps_its_photos(backlog: Backlog) -> None:
+    put(backlog, photo())
+    backlog.pause_folder(FOLDER, until=500, why="the disk is full")
+    assert claim(backlog, now=499) == []
+    assert backlog.folders(now=499)[0].paused_why == "the disk is full"
+    backlog.resume_folder(FOLDER)
+    assert len(claim(backlog, now=499)) == 1
+
+
+def test_after_an_orderly_end_nothing_is_charged(backlog: Backlog, database: Database) -> None:
+    put(backlog, photo())
+    for _ in range(MAX_CRASHES + 2):
+        claim(backlog)
+        backlog.mark_clean()
+        backlog.recover(now=30)
+    assert state_counts(database) == {JobState.READY: 1}
+
+
+def test_a_photo_that_kills_the_service_again_and_again_is_failed(
+    backlog: Backlog, database: Database
+) -> None:
+    put(backlog, photo())
+    for _ in range(MAX_CRASHES):
+        assert len(claim(backlog)) == 1
+        backlog.recover(now=30)
+    assert state_counts(database) == {JobState.FAILED: 1}
+
+
+def test_crash_suspects_go_last(backlog: Backlog) -> None:
+    put(backlog, photo("suspect.jpg"))
+    claim(backlog)
+    backlog.recover(now=30)
+    put(backlog, photo("fresh.jpg"), priority=Priority.CATCH_UP)
+    assert [job.photo.path.name for job in claim(backlog)] == ["fresh.jpg", "suspect.jpg"]
+
+
+def test_names_that_are_not_text_survive(backlog: Backlog) -> None:
+    odd = photo("caf\udce9 \n{}.jpg", inode=2**64 - 3)
+    put(backlog, odd)
+    assert backlog.knows(odd)
+    (job,) = claim(backlog)
+    assert job.photo == odd
+
+
+def test_many_claimants_never_share_a_photo(backlog: Backlog) -> None:
+    put(backlog, *(photo(f"{n}.jpg") for n in range(200)))
+    taken: list[Job] = []
+
+    def work() -> None:
+        while jobs := claim(backlog, 3):
+            taken.extend(jobs)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == len({job.id for job in taken}) == 200
