@@ -1,11 +1,43 @@
-"""One schema for command line, environment and TOML, read once; each room gets its section."""
+"""One schema for command line, environment and TOML, read once; each room gets its section.
+
+The command line wins over the environment, the environment over the configuration file, and that over
+`[tool.imageworks.personal_tagger]` of the nearest pyproject.toml.
+"""
 
 from __future__ import annotations
 
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from tagger_daemon.errors import ConfigurationError
+from tagger_daemon.model import Value
+
+ENV_PREFIX = "IMAGEWORKS_PERSONAL_TAGGER__"
+PYPROJECT_TABLE = ("tool", "imageworks", "personal_tagger")
 
 CLOCK = r"^([01]\d|2[0-3]):[0-5]\d$"
 
@@ -58,19 +90,6 @@ class ImageSettings(Section):
     memory_megabytes: int = Field(4096, ge=256, description="address space of one decoding process")
 
 
-class VisionSettings(Section):
-    """Which models are asked, and how patiently."""
-
-    registry: Path | None = Field(None, description="the model registry, a JSON file")
-    caption_role: str = Field("caption", description="registry role that writes the caption")
-    keyword_role: str = Field("keywords", description="registry role that writes the keywords")
-    description_role: str = Field("description", description="registry role that writes the description")
-    prompt_profile: str = Field("default", description="the set of prompts")
-    max_keywords: int = Field(15, ge=1, le=64, description="keywords kept a photo")
-    max_workers: int = Field(16, ge=1, le=512, description="photos in flight at once")
-    image: ImageSettings = Field(default_factory=ImageSettings)
-
-
 class MetadataSettings(Section):
     """How metadata is written."""
 
@@ -114,4 +133,220 @@ class ScheduleSettings(Section):
     catch_up_at: str = Field("03:30", pattern=CLOCK, description="re-reading of every folder")
 
 
-LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+class Settings(BaseSettings):
+    """Everything that can be set. Keys at the top level are the option names of the commands."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    folders: tuple[Folder, ...] = Field((), description="the watch folders")
+    state_dir: Path = Field(description="queue, audit and summaries; a local disk")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least to be logged")
+
+    registry: Path | None = Field(None, description="the model registry, a JSON file")
+    caption_role: str = Field("caption", min_length=1, description="registry role that writes captions")
+    keyword_role: str = Field("keywords", min_length=1, description="registry role that writes keywords")
+    description_role: str = Field("description", min_length=1, description="registry role for descriptions")
+    prompt_profile: str = Field("default", min_length=1, description="the set of prompts")
+    profiles_dir: Path | None = Field(None, description="a folder with prompt profiles of your own")
+    max_keywords: int = Field(15, ge=1, le=64, description="keywords kept a photo")
+    max_workers: int = Field(16, ge=1, le=512, description="photos in flight at once")
+    hemisphere: Literal["north", "south"] | None = Field(
+        "north", description="tells the season of photos without a position; null: say none"
+    )
+
+    intake: IntakeSettings = IntakeSettings()
+    image: ImageSettings = ImageSettings()
+    metadata: MetadataSettings = MetadataSettings()
+    queue: QueueSettings = QueueSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+
+    @field_validator("state_dir", "registry", "profiles_dir")
+    @classmethod
+    def _expand(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _no_folder_twice(self) -> Settings:
+        for outer, inner in permutations(self.folders, 2):
+            if outer.path == inner.path or (outer.recursive and outer.path in inner.path.parents):
+                raise ValueError(f"folders: {inner.path} is already watched with {outer.path}")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take merged layers only: `load` keeps them apart, to say where each value came from."""
+        return (init_settings,)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layer(Value):
+    """The values of one source."""
+
+    name: str  # as a person knows it: a file, "the environment", "the command line"
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded(Value):
+    """The effective settings and where each value came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]  # dotted key -> name of the layer; keys left at their default are absent
+    file: Path | None  # the configuration file that was read
+
+
+def load(
+    *,
+    config: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    start: Path | None = None,
+) -> Loaded:
+    """Read every source and validate the outcome.
+
+    Args:
+        config: the file named on the command line; it must exist.
+        overrides: values from the command line, nested like the schema.
+        environ: the process environment; `os.environ` unless a test says otherwise. Values with our prefix
+            are always taken from `os.environ`.
+        start: where the search for a pyproject.toml begins; the current folder by default.
+
+    Raises:
+        ConfigurationError: names each bad key, where it stands, and the nearest right spelling.
+    """
+    environ = os.environ if environ is None else environ
+    file = _configuration_file(config, environ)
+    layers = [
+        Layer(name="default", values={"state_dir": _default_state_dir(environ)}),
+        *_pyproject_layer(start or Path.cwd()),
+        *([Layer(name=str(file), values=_read_toml(file))] if file else []),
+        _environment_layer(),
+        Layer(name="the command line", values=overrides or {}),
+    ]
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer in layers:
+        merged = _merge(merged, layer.values)
+        origins |= dict.fromkeys(_dotted(layer.values), layer.name)
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(_explain(problem, layers) for problem in error.errors())) from None
+    return Loaded(settings=settings, origins=origins, file=file)
+
+
+def _configuration_file(config: Path | None, environ: Mapping[str, str]) -> Path | None:
+    if config is not None:
+        if not config.is_file():
+            raise ConfigurationError(f"the configuration file {config} does not exist")
+        return config.absolute()
+    home = environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    candidates = (Path(home, "tagger-daemon", "config.toml"), Path("/etc/tagger-daemon/config.toml"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _default_state_dir(environ: Mapping[str, str]) -> Path:
+    # systemd hands over a colon-separated list; ours has one element.
+    if given := environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state", "tagger-daemon")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
+
+
+def _pyproject_layer(start: Path) -> list[Layer]:
+    for folder in (start, *start.parents):
+        path = folder / "pyproject.toml"
+        if path.is_file():
+            table: Any = _read_toml(path)
+            for key in PYPROJECT_TABLE:
+                table = table.get(key, {}) if isinstance(table, dict) else {}
+            return [Layer(name=f"[{'.'.join(PYPROJECT_TABLE)}] of {path}", values=table)] if table else []
+    return []
+
+
+def _environment_layer() -> Layer:
+    try:
+        values = EnvSettingsSource(Settings)()
+    except SettingsError as error:
+        raise ConfigurationError(f"the environment: {error}") from None
+    for name in os.environ:
+        key = name.removeprefix(ENV_PREFIX)
+        if key != name and key.split("__")[0].lower() not in Settings.model_fields:
+            hint = _nearest(key.lower(), Settings.model_fields)
+            raise ConfigurationError(f"{name} in the environment sets nothing that is known{hint}")
+    return Layer(name="the environment", values=values)
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one nested mapping over another; lists are replaced whole."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _explain(problem: ErrorDetails, layers: Sequence[Layer]) -> str:
+    """Say in one line which key is wrong, where it stands, and what would be right."""
+    location = problem["loc"]
+    if not location:
+        return problem["msg"].removeprefix("Value error, ")
+    key = ".".join(str(part) for part in location)
+    source = next((layer.name for layer in reversed(layers) if _has(layer.values, location)), "the settings")
+    if problem["type"] == "extra_forbidden":
+        hint = _nearest(str(location[-1]), _known_keys(location[:-1]))
+        return f"{source}: there is no setting '{key}'{hint}"
+    if problem["type"] == "missing":
+        return f"{source}: '{key}' is missing"
+    return f"{source}: '{key}': {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _has(values: Any, location: tuple[int | str, ...]) -> bool:
+    """Tell whether a layer holds a value there, or the list or table that the bad value stands in."""
+    for part in location:
+        if isinstance(values, Mapping) and part in values:
+            values = values[part]
+        else:
+            return not isinstance(values, Mapping)
+    return True
+
+
+def _known_keys(location: tuple[int | str, ...]) -> Sequence[str]:
+    section: type[BaseModel] = Settings
+    for part in location:
+        annotation = None if isinstance(part, int) else section.model_fields[part].annotation
+        if part == "folders" or isinstance(part, int):
+            section = FolderSettings
+        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            section = annotation
+    return list(section.model_fields)
+
+
+def _nearest(key: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else f"; known are {', '.join(known)}"
