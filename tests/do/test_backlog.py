@@ -78,7 +78,7 @@ def test_a_finished_photo_does_not_come_back_with_the_fingerprint_that_our_write
     ours = Fingerprint(size=99, mtime_ns=9, inode=7)
     done(backlog, job, ours)
     assert put(backlog, dataclasses.replace(photo(), fingerprint=ours)) == 0
-    assert backlog.knows(dataclasses.replace(photo(), fingerprint=ours))
+    assert backlog.unknown([dataclasses.replace(photo(), fingerprint=ours)]) == []
     assert backlog.open_rows() == 0
 
 
@@ -169,7 +169,7 @@ def test_a_photo_that_was_gone_comes_back(backlog: Backlog) -> None:
     put(backlog, photo())
     (job,) = claim(backlog)
     backlog.finish(job, state=JobState.GONE, fingerprint=job.photo.fingerprint, now=20)
-    assert not backlog.knows(photo())
+    assert backlog.unknown([photo()]) == [photo()]
     assert put(backlog, photo()) == 1
     assert len(claim(backlog)) == 1
 
@@ -219,7 +219,7 @@ def test_crash_suspects_go_last(backlog: Backlog) -> None:
 def test_names_that_are_not_text_survive(backlog: Backlog) -> None:
     odd = photo("caf\udce9 \n{}.jpg", inode=2**64 - 3)
     put(backlog, odd)
-    assert backlog.knows(odd)
+    assert backlog.unknown([odd, photo("new.jpg")]) == [photo("new.jpg")]
     (job,) = claim(backlog)
     assert job.photo == odd
 

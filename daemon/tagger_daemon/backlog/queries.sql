@@ -60,6 +60,12 @@ UPDATE job SET
   crashes = 0, lease = NULL, lease_until = NULL, lease_generation = NULL, updated_at = :now
 WHERE id = :id AND lease = :lease AND state = 'running';
 
+-- name: finish_recovered
+-- A write that an earlier process completed without getting to say so.
+UPDATE job SET state = 'done', size = :size, mtime_ns = :mtime_ns, inode = :inode, error = NULL, error_class = NULL,
+  draft = NULL, crashes = 0, lease = NULL, lease_until = NULL, lease_generation = NULL, updated_at = :now
+WHERE folder_id = (SELECT id FROM folder WHERE path = :folder) AND rel = :rel;
+
 -- name: put_back
 -- Not finished: ready again now, or at due_at.
 UPDATE job SET
@@ -109,10 +115,11 @@ UPDATE folder SET scanned_at = :now, device = :device, inode = :inode WHERE path
 -- The disk and folder that stood there at the last complete scan.
 SELECT device, inode FROM folder WHERE path = :path AND device IS NOT NULL;
 
--- name: known_fingerprint
--- What we know of a path.
-SELECT size, mtime_ns, inode, state FROM job
-WHERE folder_id = (SELECT id FROM folder WHERE path = :folder) AND rel = :rel;
+-- name: knows
+-- Whether this very content is here already.
+SELECT 1 FROM job
+WHERE folder_id = (SELECT id FROM folder WHERE path = :folder) AND rel = :rel AND state <> 'gone'
+  AND (size, mtime_ns, inode) IS (:size, :mtime_ns, :inode);
 
 -- name: counts
 -- Rows by folder and state.

@@ -112,30 +112,19 @@ class Backlog:
             return sum(
                 db.execute(
                     queries()["enqueue"],
-                    {
-                        "folder": os.fsencode(photo.folder),
-                        "rel": os.fsencode(photo.path.relative_to(photo.folder)),
-                        "priority": priority,
-                        "now": now,
-                        **_fingerprint_columns(photo.fingerprint),
-                    },
+                    {"priority": priority, "now": now, **_photo_columns(photo)},
                 ).rowcount
                 for photo in photos
             )
 
-    def knows(self, photo: Photo) -> bool:
-        """Tell whether this very content is in the backlog already, in any state but gone."""
+    def unknown(self, photos: Sequence[Photo]) -> list[Photo]:
+        """Leave out the photos whose very content is in the backlog already, in any state but gone."""
         with self._database.transaction() as db:
-            row = db.execute(
-                queries()["known_fingerprint"],
-                {
-                    "folder": os.fsencode(photo.folder),
-                    "rel": os.fsencode(photo.path.relative_to(photo.folder)),
-                },
-            ).fetchone()
-        if row is None or row["state"] == JobState.GONE:
-            return False
-        return _fingerprint(row) == photo.fingerprint
+            return [
+                photo
+                for photo in photos
+                if db.execute(queries()["knows"], _photo_columns(photo)).fetchone() is None
+            ]
 
     def claim(self, *, limit: int, now: int, lease_ms: int) -> list[Job]:
         """Take up to `limit` ready photos, each under a lease that must be renewed within `lease_ms`."""
@@ -217,6 +206,16 @@ class Backlog:
             ).rowcount
             if finished != 1:
                 raise LeaseLost(f"{job.photo.path.name} was taken over while it was being described")
+
+    def finish_recovered(self, photo: Photo, *, now: int) -> None:
+        """End the job of a photo whose write an earlier process completed without getting to say so.
+
+        Args:
+            photo: with the fingerprint that it has now.
+            now: milliseconds since the epoch.
+        """
+        with self._database.transaction() as db:
+            db.execute(queries()["finish_recovered"], {"now": now, **_photo_columns(photo)})
 
     def put_back(
         self,
@@ -369,6 +368,14 @@ def _path(row: sqlite3.Row) -> Path:
 
 def _fingerprint(row: sqlite3.Row) -> Fingerprint:
     return Fingerprint(size=row["size"], mtime_ns=row["mtime_ns"], inode=row["inode"] % 2**64)
+
+
+def _photo_columns(photo: Photo) -> dict[str, int | bytes]:
+    return {
+        "folder": os.fsencode(photo.folder),
+        "rel": os.fsencode(photo.path.relative_to(photo.folder)),
+        **_fingerprint_columns(photo.fingerprint),
+    }
 
 
 def _fingerprint_columns(fingerprint: Fingerprint) -> dict[str, int]:

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import sqlite3
-from collections.abc import Sequence
 from datetime import date, datetime
 from importlib import resources
 from pathlib import Path
@@ -28,13 +27,27 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def intend(self, record: Record) -> None:
+        """Note what is about to be written, before the file is replaced.
+
+        If the process dies between the replacing and the finishing, `intended` is how the next one finds out
+        that a file carries our words, and which words stood there before.
+        """
+        self._put(record, stands=False)
+
     def add(self, record: Record) -> None:
-        """Keep a record; inside the transaction that finishes the job, both stand or neither."""
+        """Keep a record, in place of its intention if there was one.
+
+        Inside the transaction that finishes the job, both stand or neither.
+        """
+        self._put(record, stands=True)
+
+    def _put(self, record: Record, *, stands: bool) -> None:
         moment = datetime.fromisoformat(record.finished_at)
         with self._database.transaction() as db:
             db.execute(
-                "INSERT INTO record(id, path, outcome, finished_at, day, content_hash, body) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO record(id, path, outcome, finished_at, day, content_hash, body, stands) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     record.id,
                     os.fsencode(record.photo.path),
@@ -43,14 +56,26 @@ class Ledger:
                     moment.date().isoformat(),
                     record.content_hash,
                     record_to_json(record),
+                    stands,
                 ),
             )
+
+    def intended(self) -> list[Record]:
+        """Writes that an earlier process began and may or may not have completed."""
+        with self._database.transaction() as db:
+            rows = db.execute("SELECT body FROM record WHERE stands = 0 ORDER BY finished_at").fetchall()
+        return [record_from_json(row["body"]) for row in rows]
+
+    def forget(self, record: Record) -> None:
+        """Drop an intention that was not carried out."""
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM record WHERE id = ? AND stands = 0", (record.id,))
 
     def unaudited(self) -> list[Record]:
         """Records whose line may not stand in the audit file yet, oldest first."""
         with self._database.transaction() as db:
             rows = db.execute(
-                "SELECT body FROM record WHERE audited = 0 ORDER BY finished_at, rowid"
+                "SELECT body FROM record WHERE stands = 1 AND audited = 0 ORDER BY finished_at, rowid"
             ).fetchall()
         return [record_from_json(row["body"]) for row in rows]
 
@@ -73,15 +98,23 @@ class Ledger:
 
 def records_of(db: sqlite3.Connection, day: date) -> list[Record]:
     """All records of one local day, in the order they were finished; works on a read-only connection too."""
-    rows = db.execute("SELECT body FROM record WHERE day = ? ORDER BY finished_at, rowid", (day.isoformat(),))
-    return [record_from_json(row["body"]) for row in rows]
+    query = "SELECT body FROM record WHERE stands = 1 AND day = ? ORDER BY finished_at, rowid"
+    return [record_from_json(row["body"]) for row in db.execute(query, (day.isoformat(),))]
 
 
-def finished_since(db: sqlite3.Connection, moment_ms: int, outcomes: Sequence[Outcome]) -> int:
-    """How many records of these outcomes there are since a moment."""
-    marks = ", ".join("?" * len(outcomes))
-    query = f"SELECT count(*) FROM record WHERE finished_at >= ? AND outcome IN ({marks})"  # noqa: S608
-    return int(db.execute(query, (moment_ms, *outcomes)).fetchone()[0])
+def latest_records(db: sqlite3.Connection) -> list[Record]:
+    """The newest record of every photo that was worked on, without those merely found to be tagged."""
+    query = (
+        "SELECT body FROM record WHERE rowid IN "
+        "(SELECT max(rowid) FROM record WHERE stands = 1 AND outcome <> ? GROUP BY path) ORDER BY path"
+    )
+    return [record_from_json(row["body"]) for row in db.execute(query, (Outcome.SKIPPED,))]
+
+
+def finished_since(db: sqlite3.Connection, moment_ms: int) -> int:
+    """How many photos were described since a moment (skipped and failed ones not counted)."""
+    query = "SELECT count(*) FROM record WHERE stands = 1 AND finished_at >= ? AND outcome IN (?, ?)"
+    return int(db.execute(query, (moment_ms, Outcome.WRITTEN, Outcome.UNCHANGED)).fetchone()[0])
 
 
 def record_to_json(record: Record) -> str:

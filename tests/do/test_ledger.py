@@ -1,0 +1,106 @@
+"""The ledger keeps every record whole, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from tagger_daemon.database import Database, read_only
+from tagger_daemon.ledger import records
+from tagger_daemon.ledger.records import Ledger
+from tagger_daemon.model import Fingerprint, Kept, Origin, Outcome, Photo, Record, Stage
+
+RECORD = Record(
+    id="1",
+    photo=Photo(
+        path=Path("/p/caf\udce9.jpg"),
+        folder=Path("/p"),
+        fingerprint=Fingerprint(size=1, mtime_ns=2, inode=3),
+    ),
+    outcome=Outcome.WRITTEN,
+    finished_at="2026-03-29T23:59:00+02:00",
+    target=Path("/p/caf\udce9.xmp"),
+    title="Ein Weg",
+    keywords=("weg", "wald"),
+    before={"XMP-dc:Subject": ()},
+    after={"XMP-dc:Subject": ("weg", "wald"), "XMP-dc:Title-x-default": "Ein Weg"},
+    kept=(Kept(field="Description", reason="a person's words"),),
+    origins={
+        Stage.CAPTION: Origin(
+            entry="e", model="m", digest=None, registry="r", profile="p", profile_hash="h", endpoint="u"
+        )
+    },
+    seconds={"caption": 1.5},
+    content_hash="abc",
+    final_fingerprint=Fingerprint(size=4, mtime_ns=5, inode=6),
+)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(tmp_path / "db", records.migrations())
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def ledger(database: Database) -> Ledger:
+    return Ledger(database)
+
+
+def of_day(database: Database, day: date) -> list[Record]:
+    with read_only(database.path) as db:
+        return records.records_of(db, day)
+
+
+def test_a_record_comes_back_as_it_was_on_its_own_local_day(ledger: Ledger, database: Database) -> None:
+    ledger.add(RECORD)
+    assert of_day(database, date(2026, 3, 29)) == [RECORD]
+    assert of_day(database, date(2026, 3, 30)) == []
+
+
+def test_a_record_is_unaudited_until_its_line_stands(ledger: Ledger) -> None:
+    ledger.add(RECORD)
+    assert ledger.unaudited() == [RECORD]
+    ledger.mark_audited(RECORD)
+    assert ledger.unaudited() == []
+
+
+def test_an_intention_is_no_record_until_it_is_carried_out(ledger: Ledger, database: Database) -> None:
+    ledger.intend(RECORD)
+    assert ledger.intended() == [RECORD]
+    assert ledger.unaudited() == []
+    assert of_day(database, date(2026, 3, 29)) == []
+    ledger.add(RECORD)
+    assert ledger.intended() == []
+    assert ledger.unaudited() == [RECORD]
+
+
+def test_an_intention_that_was_not_carried_out_is_forgotten_but_never_a_record(ledger: Ledger) -> None:
+    ledger.intend(RECORD)
+    ledger.forget(RECORD)
+    assert ledger.intended() == []
+    ledger.add(RECORD)
+    ledger.forget(RECORD)
+    assert ledger.unaudited() == [RECORD]
+
+
+def test_the_latest_record_of_each_photo_that_was_worked_on(ledger: Ledger, database: Database) -> None:
+    ledger.add(RECORD)
+    ledger.add(RECORD.evolve(id="2", title="Second"))
+    ledger.add(RECORD.evolve(id="3", outcome=Outcome.SKIPPED))
+    with read_only(database.path) as db:
+        assert [record.id for record in records.latest_records(db)] == ["2"]
+        assert records.finished_since(db, 0) == 2
+
+
+def test_an_occasion_happens_once_a_day(ledger: Ledger) -> None:
+    day = date(2026, 10, 25)
+    assert not ledger.happened("summary", day)
+    ledger.note_happened("summary", day, now=1)
+    ledger.note_happened("summary", day, now=2)
+    assert ledger.happened("summary", day)
+    assert not ledger.happened("catch-up", day)
