@@ -24,6 +24,7 @@ Every class names exactly one `Fate`; a test fails if one does not.
     ├── ExiftoolDied                RETRY     died or hung: killed, restarted, tried again
     ├── WriteRefused                FAIL      exiftool refused; the file is exactly as it was
     │   └── VerificationFailed      FAIL      the written copy is not what was planned; dropped
+    ├── Defect                      RETRY     a mistake of ours, met on this photo; the others go on
     ├── LeaseLost                   DISCARD   somebody else has the job
     ├── FolderUnavailable           PAUSE     disk full, read-only, unmounted: resumes by itself
     └── StateUnavailable            PAUSE     the state directory's disk is full or failing: work waits
@@ -156,6 +157,12 @@ class WriteRefused(TaggerError):
 
 class VerificationFailed(WriteRefused):
     """The edited copy differed from the plan and was dropped; the file is exactly as it was."""
+
+
+class Defect(TaggerError):
+    """The program itself is at fault."""
+
+    fate = Fate.RETRY
 
 
 class LeaseLost(TaggerError):

@@ -208,6 +208,7 @@ class TagWrite(Value):
 
     tag: str  # exiftool's name with group, from our own constants only
     value: str | int | tuple[str, ...]
+    before: str | tuple[str, ...] | None = None  # what stood there; None: nothing did
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -223,6 +224,7 @@ class WritePlan(Value):
     """Exactly what will be written where. Printable, testable, droppable."""
 
     existing: Existing  # what the plan was made against; if that changed meanwhile, the plan is void
+    result: Existing  # what will stand there then
     writes: tuple[TagWrite, ...]  # empty: nothing to do
     kept: tuple[Kept, ...] = ()
 
@@ -255,8 +257,8 @@ class Record(Value):
     title: str | None = None  # what stands in the file now
     keywords: tuple[str, ...] = ()
     description: str | None = None
-    before: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)  # tag -> value it had
-    after: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)  # tag -> value we wrote
+    before: Mapping[str, str | tuple[str, ...] | None] = field(default_factory=dict)  # tag -> value it had
+    after: Mapping[str, str | int | tuple[str, ...]] = field(default_factory=dict)  # tag -> value we wrote
     kept: tuple[Kept, ...] = ()
     notes: tuple[str, ...] = ()
     origins: Mapping[Stage, Origin] = field(default_factory=dict)

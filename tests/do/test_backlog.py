@@ -13,7 +13,7 @@ from tagger_daemon.backlog import store
 from tagger_daemon.backlog.retry import Decision
 from tagger_daemon.backlog.store import MAX_CRASHES, Backlog, Priority
 from tagger_daemon.database import Database, read_only
-from tagger_daemon.errors import LeaseLost
+from tagger_daemon.errors import LeaseLost, PhotoChanged
 from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Origin, Photo, Stage
 
 FOLDER = Path("/photos")
@@ -95,7 +95,7 @@ def test_a_photo_replaced_by_another_hand_while_running_is_ready_again(backlog: 
     put(backlog, photo())
     (job,) = claim(backlog)
     put(backlog, photo(size=77))
-    with pytest.raises(LeaseLost):
+    with pytest.raises(PhotoChanged):
         backlog.save_draft(job, Draft(caption="of the old content"), now=11)
     done(backlog, job)
     (again,) = claim(backlog)
@@ -121,6 +121,8 @@ def test_only_the_holder_of_the_lease_finishes(backlog: Backlog) -> None:
     (late,) = claim(backlog, now=10)
     (current,) = claim(backlog, now=5000)
     assert late.lease != current.lease
+    with pytest.raises(LeaseLost):
+        backlog.save_draft(late, Draft(caption="too late"), now=5001)
     with pytest.raises(LeaseLost):
         done(backlog, late)
     with pytest.raises(LeaseLost):

@@ -47,6 +47,10 @@ UPDATE job SET lease_until = :until WHERE id = :id AND lease = :lease AND state 
 UPDATE job SET draft = :draft, updated_at = :now
 WHERE id = :id AND lease = :lease AND state = 'running' AND generation = :generation;
 
+-- name: holder
+-- Who works on it.
+SELECT lease FROM job WHERE id = :id;
+
 -- name: finish
 -- The journey is over. If the file changed meanwhile by another hand than ours, the row is ready again.
 UPDATE job SET

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tagger_daemon.backlog.retry import Decision
 from tagger_daemon.database import Database, Migration
-from tagger_daemon.errors import LeaseLost
+from tagger_daemon.errors import LeaseLost, PhotoChanged
 from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Origin, Photo, Stage, Value
 
 #: Deaths of the service during one photo after which that photo is failed instead of tried again.
@@ -148,7 +148,8 @@ class Backlog:
         """Keep what has been answered so far.
 
         Raises:
-            LeaseLost: the job, or its content, is no longer ours.
+            PhotoChanged: the file has newer content than the draft is about.
+            LeaseLost: the job is no longer ours.
         """
         with self._database.transaction() as db:
             saved = db.execute(
@@ -161,8 +162,12 @@ class Backlog:
                     "now": now,
                 },
             ).rowcount
-        if saved != 1:
-            raise LeaseLost(f"{job.photo.path.name} changed, or was taken over, while it was being described")
+            if saved == 1:
+                return
+            holder = db.execute(queries()["holder"], {"id": job.id}).fetchone()
+        if holder is not None and holder["lease"] == job.lease:
+            raise PhotoChanged(f"{job.photo.path.name} changed while it was being described")
+        raise LeaseLost(f"{job.photo.path.name} was taken over while it was being described")
 
     def finish(
         self,

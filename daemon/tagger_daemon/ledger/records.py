@@ -46,7 +46,8 @@ class Ledger:
         moment = datetime.fromisoformat(record.finished_at)
         with self._database.transaction() as db:
             db.execute(
-                "INSERT OR REPLACE INTO record(id, path, outcome, finished_at, day, content_hash, body, stands) "
+                "INSERT OR REPLACE INTO record"
+                "(id, path, outcome, finished_at, day, content_hash, body, stands) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     record.id,

@@ -1,0 +1,1 @@
+"""The daemon: who runs when, signals, readiness, shutdown."""

@@ -1,0 +1,336 @@
+"""Claims photos, walks each through its journey, and sees that every end is written down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from loguru import logger
+
+from tagger_daemon.backlog import retry
+from tagger_daemon.backlog.store import Backlog
+from tagger_daemon.database import Database
+from tagger_daemon.errors import (
+    Defect,
+    Fate,
+    FolderUnavailable,
+    LeaseLost,
+    PhotoChanged,
+    PhotoGone,
+    StateUnavailable,
+    TaggerError,
+)
+from tagger_daemon.ledger.records import Ledger
+from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Record, Value
+from tagger_daemon.pipeline import Steps, Tools, failed_record, process
+from tagger_daemon.service.clock import now_ms
+from tagger_daemon.settings import QueueSettings
+
+#: Seconds between two looks at the queue when nothing wakes the crew: due times pass unannounced.
+TICK = 0.5
+#: Seconds that a folder rests whose disk is full, read-only or away.
+FOLDER_PAUSE = 15
+#: Seconds between two tries to write down a result while the state directory's disk is full.
+STATE_PAUSE = 5.0
+#: Steps in which a journey is never cut off: the file is being replaced, or its end written down.
+UNTOUCHABLE = frozenset({"write", "finish"})
+
+
+class Audit(Protocol):
+    """Where each end gets its line."""
+
+    def append(self, record: Record) -> None:
+        """Add the line of one record."""
+
+
+class Gate(Protocol):
+    """Tells whether the models can be asked."""
+
+    def open(self) -> bool:
+        """Tell whether every role has an endpoint that takes requests."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Walk(Value):
+    """One journey under way."""
+
+    job: Job
+    steps: Steps
+    task: asyncio.Task[None]
+
+
+class Journal:
+    """Keeps drafts and intentions in the state database, off the event loop."""
+
+    def __init__(self, backlog: Backlog, ledger: Ledger) -> None:
+        self._backlog = backlog
+        self._ledger = ledger
+
+    async def save_draft(self, job: Job, draft: Draft) -> None:
+        """Keep the answers so far."""
+        await asyncio.to_thread(self._backlog.save_draft, job, draft, now=now_ms())
+
+    async def intend(self, record: Record) -> None:
+        """Note what is about to be written."""
+        await asyncio.to_thread(self._ledger.intend, record)
+
+
+class Crew:
+    """As many journeys at once as there are workers, and no more claims than free ones."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        backlog: Backlog,
+        ledger: Ledger,
+        audit: Audit,
+        tools: Tools,
+        gate: Gate,
+        queue: QueueSettings,
+        max_workers: int,
+        look_again: Callable[[Path], None],
+        same_folder: Callable[[Path], bool],
+    ) -> None:
+        """Put the crew together.
+
+        Args:
+            database: of backlog and ledger, for the transaction that ends a job.
+            backlog: the queue.
+            ledger: the records.
+            audit: the day's lines.
+            tools: what the journeys touch.
+            gate: holds the claims while no model can be asked.
+            queue: leases, attempts, back-off.
+            max_workers: journeys at once.
+            look_again: told of a photo that changed meanwhile.
+            same_folder: whether a watch folder still is the one that was scanned, and readable.
+        """
+        self._database = database
+        self._backlog = backlog
+        self._ledger = ledger
+        self._audit = audit
+        self._tools = tools
+        self._gate = gate
+        self._queue = queue
+        self._max_workers = max_workers
+        self._look_again = look_again
+        self._same_folder = same_folder
+        self._walks: dict[int, Walk] = {}
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._broken: BaseException | None = None
+        self.finished = 0
+        self.last_moved = time.monotonic()  # when the claiming loop last turned
+
+    @property
+    def walks(self) -> tuple[Walk, ...]:
+        """The journeys under way."""
+        return tuple(self._walks.values())
+
+    def wake(self) -> None:
+        """Say that there may be something to claim."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Claim and walk until stopped."""
+        while not self._stopping:
+            self.last_moved = time.monotonic()
+            self._wake.clear()
+            free = self._max_workers - len(self._walks)
+            if free and self._gate.open():
+                await self._claim(free)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK):
+                    await self._wake.wait()
+            if self._broken is not None:
+                raise self._broken
+
+    async def drain(self, seconds: float) -> None:
+        """Claim nothing more, let journeys end for a while, hand the rest back; never cut off a write."""
+        self._stopping = True
+        self.wake()
+        if self._walks:
+            logger.info("stopping: {} photos in flight get {:g} s to finish", len(self._walks), seconds)
+            await asyncio.wait([walk.task for walk in self.walks], timeout=seconds)
+        for walk in self.walks:
+            if walk.steps.current not in UNTOUCHABLE:
+                walk.task.cancel()
+        await asyncio.gather(*(walk.task for walk in self.walks), return_exceptions=True)
+
+    async def keep_leases(self) -> None:
+        """Renew the leases of all that is being worked on, for as long as the crew works."""
+        lease = self._queue.lease_seconds
+        while True:
+            await asyncio.sleep(lease / 3)
+            jobs = [walk.job for walk in self.walks]
+            until = now_ms() + _ms(lease)
+            await self._written_down(functools.partial(self._backlog.renew, jobs, until=until))
+
+    async def _claim(self, free: int) -> None:
+        try:
+            jobs = await asyncio.to_thread(
+                self._backlog.claim, limit=free, now=now_ms(), lease_ms=_ms(self._queue.lease_seconds)
+            )
+        except StateUnavailable as error:
+            logger.warning("{}; no photo is taken up until it can", error)
+            await asyncio.sleep(STATE_PAUSE)
+            return
+        for job in jobs:
+            steps = Steps()
+            task = asyncio.create_task(self._walk(job, steps), name=f"photo {job.id}")
+            self._walks[job.id] = Walk(job=job, steps=steps, task=task)
+            task.add_done_callback(functools.partial(self._gone_home, job.id))
+
+    def _gone_home(self, job_id: int, task: asyncio.Task[None]) -> None:
+        del self._walks[job_id]
+        if not task.cancelled() and task.exception() is not None:
+            self._broken = task.exception()
+        self.wake()
+
+    async def _walk(self, job: Job, steps: Steps) -> None:
+        """One journey and its end. A loop edge: nothing that a photo does may get past it."""
+        try:
+            record = await process(job, self._tools, steps)
+            steps.current = "finish"
+            await self._finish(job, record, JobState.DONE)
+        except asyncio.CancelledError:
+            await self._put_back(job, retry.Decision(state=JobState.WAITING, delay=0, attempts=job.attempts))
+        except TaggerError as error:
+            steps.current = "finish"
+            await self._failed(job, error, steps)
+        except Exception as error:  # noqa: BLE001 - a defect of ours on one photo must not stop the others
+            steps.current = "finish"
+            logger.opt(exception=error).error("{}: a defect of tagger-daemon", job.photo.path.name)
+            await self._failed(job, Defect(f"a defect of tagger-daemon: {type(error).__name__}"), steps)
+
+    async def _failed(self, job: Job, error: TaggerError, steps: Steps) -> None:
+        """Let the error's fate decide."""
+        error = await asyncio.to_thread(self._judged, job, error)
+        decision = retry.decide(
+            error,
+            attempts=job.attempts,
+            max_attempts=self._queue.max_attempts,
+            backoff_seconds=self._queue.backoff_seconds,
+            spread=random.random(),  # noqa: S311 - spreads load, hides nothing
+        )
+        if decision is None:
+            logger.info("{}: {}", job.photo.path.name, error)
+            return
+        if isinstance(error, PhotoChanged):
+            self._look_again(job.photo.path)
+        if isinstance(error, FolderUnavailable):
+            await self._pause(job, error)
+        if decision.state is JobState.WAITING:
+            _tell_waiting(job, error, decision)
+            await self._put_back(job, decision, error)
+            return
+        if decision.state is JobState.GONE:
+            logger.info("{}: {}", job.photo.path.name, error)
+            await self._written_down(lambda: self._close(job, JobState.GONE, job.photo.fingerprint))
+            return
+        logger.warning("{}: failed: {}", job.photo.path, error)
+        record = failed_record(
+            job, now=self._tools.now(), reason=str(error), attempts=decision.attempts, steps=steps
+        )
+        await self._finish(job, record, JobState.FAILED, error)
+
+    def _judged(self, job: Job, error: TaggerError) -> TaggerError:
+        """A photo that is gone with its whole folder is not gone: the disk is away."""
+        if isinstance(error, PhotoGone) and not self._same_folder(job.photo.folder):
+            return FolderUnavailable(f"the watch folder {job.photo.folder} is not there (unmounted?)")
+        return error
+
+    async def _pause(self, job: Job, error: FolderUnavailable) -> None:
+        folder, until = job.photo.folder, now_ms() + _ms(FOLDER_PAUSE)
+        logger.warning("{}: paused for {} s: {}", folder, FOLDER_PAUSE, error)
+        await self._written_down(lambda: self._backlog.pause_folder(folder, until=until, why=str(error)))
+
+    async def _put_back(self, job: Job, decision: retry.Decision, error: TaggerError | None = None) -> None:
+        await self._written_down(
+            lambda: self._backlog.put_back(
+                job,
+                decision,
+                now=now_ms(),
+                error=None if error is None else str(error),
+                error_class=None if error is None else type(error).__name__,
+            )
+        )
+
+    async def _finish(
+        self, job: Job, record: Record, state: JobState, error: TaggerError | None = None
+    ) -> None:
+        """Job and record end together or not at all; the audit's line follows."""
+
+        def end() -> None:
+            with self._database.transaction():
+                self._close(
+                    job,
+                    state,
+                    record.final_fingerprint or job.photo.fingerprint,
+                    error=error,
+                    attempts=record.attempts,
+                )
+                self._ledger.add(record)
+
+        def audit() -> None:
+            self._audit.append(record)
+            self._ledger.mark_audited(record)
+
+        if await self._written_down(end):
+            self.finished += 1
+            await self._written_down(audit)
+
+    def _close(
+        self,
+        job: Job,
+        state: JobState,
+        fingerprint: Fingerprint,
+        *,
+        error: TaggerError | None = None,
+        attempts: int = 0,
+    ) -> None:
+        self._backlog.finish(
+            job,
+            state=state,
+            fingerprint=fingerprint,
+            now=now_ms(),
+            error=None if error is None else str(error),
+            error_class=None if error is None else type(error).__name__,
+            attempts=attempts,
+        )
+
+    async def _written_down(self, write: Callable[[], None]) -> bool:
+        """Write to the state directory, as often as it takes: a result is held until there is room for it.
+
+        Returns:
+            False if the job was no longer ours, and nothing was written.
+        """
+        while True:
+            try:
+                await asyncio.to_thread(write)
+            except (StateUnavailable, FolderUnavailable) as error:
+                logger.warning("{}; trying again in {:g} s", error, STATE_PAUSE)
+                await asyncio.sleep(STATE_PAUSE)
+            except LeaseLost as error:
+                logger.info("{}; the result is dropped", error)
+                return False
+            else:
+                return True
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def _tell_waiting(job: Job, error: TaggerError, decision: retry.Decision) -> None:
+    # What waits for a server or a folder is told once, by the pool or with the folder's pause.
+    if error.fate is Fate.RETRY:
+        logger.info("{}: {}; tried again in {:.0f} s", job.photo.path.name, error, decision.delay)

@@ -1,0 +1,124 @@
+"""The state directory: who holds it, and what the holder says of itself."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tagger_daemon.errors import AlreadyRunning, ConfigurationError, StateUnavailable
+from tagger_daemon.model import Value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StateDirectory(Value):
+    """Where everything that outlives the process stands."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        """Queue and ledger."""
+        return self.root / "tagger.sqlite3"
+
+    @property
+    def audit(self) -> Path:
+        """One JSONL file a day."""
+        return self.root / "audit"
+
+    @property
+    def summaries(self) -> Path:
+        """One Markdown page a day."""
+        return self.root / "summaries"
+
+    @property
+    def status(self) -> Path:
+        """What the running daemon last said of itself."""
+        return self.root / "status.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one running daemon for as long as it lives."""
+        return self.root / "tagger.lock"
+
+    def make(self) -> None:
+        """Create the folders.
+
+        Raises:
+            ConfigurationError: they cannot be made or written to.
+        """
+        try:
+            for folder in (self.root, self.audit, self.summaries):
+                folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise ConfigurationError(
+                f"the state directory {self.root} cannot be used: {error.strerror}. "
+                "Set state_dir to a folder that this user can write."
+            ) from error
+
+    def acquire(self) -> int:
+        """Become the one daemon on this directory; the lock goes with the process, however it ends.
+
+        Returns:
+            The lock's descriptor, to be kept open.
+
+        Raises:
+            AlreadyRunning: another process holds it.
+        """
+        descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise AlreadyRunning(
+                f"a tagger-daemon is running on {self.root} already; `tagger-daemon status` shows it"
+            ) from None
+        return descriptor
+
+    def is_held(self) -> bool:
+        """Tell whether a daemon runs here."""
+        try:
+            descriptor = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def write_status(self, status: Mapping[str, Any]) -> None:
+        """Replace the status file in one step.
+
+        Raises:
+            StateUnavailable: the disk is full or read-only.
+        """
+        fresh = self.status.with_suffix(".new")
+        try:
+            fresh.write_text(json.dumps(status), encoding="utf-8")
+            fresh.replace(self.status)
+        except OSError as error:
+            raise StateUnavailable(f"{self.status} cannot be written: {error.strerror}") from error
+
+    def read_status(self) -> dict[str, Any]:
+        """Read the status file; empty before the first daemon has run.
+
+        Raises:
+            StateUnavailable: it cannot be read.
+        """
+        try:
+            status: dict[str, Any] = json.loads(self.status.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise StateUnavailable(f"{self.status} cannot be read: {error}") from error
+        return status
