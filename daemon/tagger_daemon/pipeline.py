@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tagger_daemon.errors import PhotoChanged, PhotoGone
+from tagger_daemon.metadata.plan import already_tagged
 from tagger_daemon.model import (
     Annotation,
     Draft,
@@ -37,9 +38,6 @@ class Metadata(Protocol):
 
     def read(self, photo: Photo) -> Existing:
         """Say what file and sidecar hold now."""
-
-    def already_tagged(self, existing: Existing) -> str | None:
-        """Give the reason why nothing is to be done, if there is one."""
 
     def plan(self, existing: Existing, annotation: Annotation) -> WritePlan:
         """Decide what to write where; hashes the picture data for the marker."""
@@ -71,6 +69,7 @@ class Tools(Value):
 
     metadata: Metadata
     fingerprint: Callable[[Path], Fingerprint | None]  # of the file as it is now; None: no file is there
+    read_through: Callable[[Path], None]  # a bad sector or a lost share shows here, not in a decoder
     prepare: Callable[[Path], Awaitable[Picture]]  # decodes in a worker process
     show: Callable[[Photo, Picture, Facts], Conversation]
     journal: Journal
@@ -94,11 +93,12 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
     with steps("read"):
         await asyncio.to_thread(_check_unchanged, photo, tools)
         existing = await asyncio.to_thread(tools.metadata.read, photo)
-    if draft == Draft() and (reason := tools.metadata.already_tagged(existing)):
+    if draft == Draft() and (reason := already_tagged(existing)):
         return _record(job, tools, steps, existing, outcome=Outcome.SKIPPED, reason=reason)
 
     if draft.missing:
         with steps("prepare"):
+            await asyncio.to_thread(tools.read_through, photo.path)
             picture = await tools.prepare(photo.path)
         conversation = tools.show(photo, picture, existing.facts)
         for stage in draft.missing:

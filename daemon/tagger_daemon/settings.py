@@ -145,6 +145,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least to be logged")
 
     registry: Path | None = Field(None, description="the model registry, a JSON file")
+    use_loader: bool = Field(True, description="start the servers that the registry says how to start")
     caption_role: str = Field("caption", min_length=1, description="registry role that writes captions")
     keyword_role: str = Field("keywords", min_length=1, description="registry role that writes keywords")
     description_role: str = Field("description", min_length=1, description="registry role for descriptions")

@@ -11,9 +11,9 @@ from pathlib import Path
 from loguru import logger
 
 from tagger_daemon.backlog.store import Backlog, Priority
-from tagger_daemon.errors import FolderUnavailable, PhotoGone, PhotoUnreadable, StateUnavailable
+from tagger_daemon.errors import FolderUnavailable, PhotoUnreadable, StateUnavailable
 from tagger_daemon.intake.eligible import Eligibility
-from tagger_daemon.intake.probe import being_written, look, readable_to_end
+from tagger_daemon.intake.probe import being_written, look
 from tagger_daemon.intake.scan import identity, scan
 from tagger_daemon.intake.settle import Look, SettleTracker
 from tagger_daemon.intake.watch import Watcher
@@ -212,10 +212,10 @@ class Arrivals:
             await self._hand_over(ready[start : start + BATCH])
 
     async def _hand_over(self, ready: Sequence[tuple[Path, Look]]) -> None:
-        whole = await asyncio.to_thread(_whole, [path for path, _ in ready])
+        still = await asyncio.to_thread(_still, [path for path, _ in ready])
         photos: dict[int, list[Photo]] = {Priority.ARRIVAL: [], Priority.CATCH_UP: []}
         for path, seen in ready:
-            if path not in whole:
+            if path not in still:
                 self._tracker.touch(path, time.monotonic())
                 continue
             priority = Priority.CATCH_UP if path in self._from_scan else Priority.ARRIVAL
@@ -248,21 +248,6 @@ def _looks(paths: Sequence[Path]) -> list[tuple[Path, Look | None]]:
     return looks
 
 
-def _whole(paths: Sequence[Path]) -> set[Path]:
-    """Those that nobody is writing and that can be read to their end.
-
-    A file that cannot be read at all is let through: its journey fails with the reason, where a person sees it.
-    """
-    whole: set[Path] = set()
-    for path in paths:
-        if being_written(path):
-            continue
-        try:
-            readable_to_end(path)
-        except (PhotoGone, FolderUnavailable):
-            continue
-        except PhotoUnreadable:
-            whole.add(path)
-        else:
-            whole.add(path)
-    return whole
+def _still(paths: Sequence[Path]) -> set[Path]:
+    """Those that no process has open for writing."""
+    return {path for path in paths if not being_written(path)}

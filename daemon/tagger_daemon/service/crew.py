@@ -50,13 +50,6 @@ class Audit(Protocol):
         """Add the line of one record."""
 
 
-class Gate(Protocol):
-    """Tells whether the models can be asked."""
-
-    def open(self) -> bool:
-        """Tell whether every role has an endpoint that takes requests."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Walk(Value):
     """One journey under way."""
@@ -93,7 +86,7 @@ class Crew:
         ledger: Ledger,
         audit: Audit,
         tools: Tools,
-        gate: Gate,
+        gate: Callable[[], bool],
         queue: QueueSettings,
         max_workers: int,
         look_again: Callable[[Path], None],
@@ -107,7 +100,7 @@ class Crew:
             ledger: the records.
             audit: the day's lines.
             tools: what the journeys touch.
-            gate: holds the claims while no model can be asked.
+            gate: whether the models can be asked; nothing is claimed while they cannot.
             queue: leases, attempts, back-off.
             max_workers: journeys at once.
             look_again: told of a photo that changed meanwhile.
@@ -145,7 +138,7 @@ class Crew:
             self.last_moved = time.monotonic()
             self._wake.clear()
             free = self._max_workers - len(self._walks)
-            if free and self._gate.open():
+            if free and self._gate():
                 await self._claim(free)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK):
@@ -153,13 +146,21 @@ class Crew:
             if self._broken is not None:
                 raise self._broken
 
-    async def drain(self, seconds: float) -> None:
-        """Claim nothing more, let journeys end for a while, hand the rest back; never cut off a write."""
+    async def drain(self, seconds: float, *, hurry: asyncio.Event) -> None:
+        """Claim nothing more, let journeys end for a while, hand the rest back; never cut off a write.
+
+        Args:
+            seconds: how long they get.
+            hurry: ends that time early.
+        """
         self._stopping = True
         self.wake()
         if self._walks:
             logger.info("stopping: {} photos in flight get {:g} s to finish", len(self._walks), seconds)
-            await asyncio.wait([walk.task for walk in self.walks], timeout=seconds)
+            ends = asyncio.gather(*(walk.task for walk in self.walks), return_exceptions=True)
+            hurried = asyncio.create_task(hurry.wait())
+            await asyncio.wait([ends, hurried], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            hurried.cancel()
         for walk in self.walks:
             if walk.steps.current not in UNTOUCHABLE:
                 walk.task.cancel()

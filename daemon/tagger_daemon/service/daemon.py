@@ -1,0 +1,341 @@
+"""The daemon's life: start, run, stop. The parts are built in `start`, one after another, and end in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from loguru import logger
+
+from tagger_daemon import __version__
+from tagger_daemon.backlog import store
+from tagger_daemon.backlog.store import Backlog
+from tagger_daemon.database import Database
+from tagger_daemon.errors import FolderUnavailable, ServerUnavailable, StateUnavailable
+from tagger_daemon.intake.probe import look, readable_to_end
+from tagger_daemon.ledger import records
+from tagger_daemon.ledger.records import Ledger
+from tagger_daemon.metadata.exiftool import ExifTool
+from tagger_daemon.metadata.store import MetadataStore
+from tagger_daemon.model import Fingerprint
+from tagger_daemon.pipeline import Tools
+from tagger_daemon.reports.audit import AuditLog
+from tagger_daemon.service.arrivals import Arrivals
+from tagger_daemon.service.calendar import Due, Occasion, due, upcoming
+from tagger_daemon.service.clock import local_now, now_ms
+from tagger_daemon.service.crew import Crew, Journal
+from tagger_daemon.service.heart import Heart
+from tagger_daemon.service.notify import Notifier
+from tagger_daemon.service.parts import Cast, cast, check_folders
+from tagger_daemon.service.recovery import complete_audit, settle_intentions, sweep_folders
+from tagger_daemon.service.reporting import make_page
+from tagger_daemon.service.snapshot import Phase, Snapshot, take_snapshot
+from tagger_daemon.service.state import StateDirectory
+from tagger_daemon.settings import Settings
+from tagger_daemon.vision.asker import Asker
+from tagger_daemon.vision.image import Preparer
+from tagger_daemon.vision.loader import Loader
+from tagger_daemon.vision.pool import Pool
+
+#: Seconds between two looks at the calendar.
+CALENDAR_SECONDS = 60
+#: Seconds between two writings of the status file.
+STATUS_SECONDS = 1.0
+#: Seconds until a server that would not become ready is started again.
+RELAUNCH_SECONDS = 30.0
+
+Watcher = Callable[[Snapshot], None]
+
+
+class Daemon:
+    """One life: `run` returns when it has ended in good order, and raises when it could not go on."""
+
+    def __init__(self, settings: Settings, *, once: bool = False, watcher: Watcher | None = None) -> None:
+        """Prepare; nothing is touched yet.
+
+        Args:
+            settings: as validated.
+            once: end when every photo has met its end, instead of waiting for more.
+            watcher: is shown a snapshot about once a second.
+        """
+        self.settings = settings
+        self.state = StateDirectory(root=settings.state_dir)
+        self._once = once
+        self._watcher = watcher
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._phase = Phase.STARTING
+        self._since = local_now()
+        self._notifier = Notifier()
+
+    async def run(self) -> None:
+        """Live.
+
+        Raises:
+            ConfigurationError: it cannot start, or not go on, until a person changes something.
+        """
+        with _signals(self._stop, self._hurry):
+            async with AsyncExitStack() as stack:
+                await self._start(stack)
+                await self._live()
+        self._phase = Phase.STOPPED
+        self._write_status()
+        logger.info("stopped in good order")
+
+    def request_stop(self) -> None:
+        """Begin an orderly end."""
+        self._stop.set()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        """Build every part. Ready means: the database is open and recovered, and the watches stand."""
+        settings = self.settings
+        check_folders(settings)
+        self._cast = cast(settings)
+        self._threads(stack)
+        self.state.make()
+        stack.callback(os.close, self.state.acquire())
+
+        self._database = Database(self.state.database, (*store.migrations(), *records.migrations()))
+        stack.callback(self._database.close)
+        self._backlog, self._ledger = Backlog(self._database), Ledger(self._database)
+        self._audit = AuditLog(self.state.audit)
+        metadata = self._metadata(stack)
+        await asyncio.to_thread(self._recover, metadata)
+
+        self._pool = Pool(self._cast.distinct, keys=os.environ)
+        stack.push_async_callback(self._pool.close)
+        self._loader = Loader(environ=os.environ)
+        stack.push_async_callback(self._loader.stop)
+        preparer = Preparer(settings.image)
+        stack.push_async_callback(preparer.close)
+        preparer.start()
+
+        self._arrivals = Arrivals(settings.folders, settings.intake, self._backlog, arrived=self._wake_crew)
+        self._crew = self._make_crew(metadata, preparer, self._cast)
+        stack.push_async_callback(self._arrivals.stop)
+        await self._arrivals.start()
+        stack.callback(self._calendar().shutdown, wait=False)
+
+    def _threads(self, stack: AsyncExitStack) -> None:
+        # Blocking calls of every journey run in threads; exiftool's may queue for its lock, and the database
+        # must not wait behind them.
+        threads = ThreadPoolExecutor(self.settings.max_workers + 8, thread_name_prefix="blocking")
+        asyncio.get_running_loop().set_default_executor(threads)
+        stack.callback(threads.shutdown, wait=False)
+
+    def _metadata(self, stack: AsyncExitStack) -> MetadataStore:
+        settings = self.settings.metadata
+        exiftool = ExifTool(settings.exiftool, timeout_seconds=settings.timeout_seconds)
+        metadata = MetadataStore(settings, exiftool=exiftool, tool_version=__version__, now=local_now)
+        stack.callback(metadata.close)
+        metadata.start()
+        return metadata
+
+    def _recover(self, metadata: MetadataStore) -> None:
+        sweep_folders([folder.path for folder in self.settings.folders])
+        found = self._backlog.recover(now=now_ms())
+        if found:
+            logger.info("{} photos were being worked on when the last process ended; they go on", found)
+        settle_intentions(self._database, self._backlog, self._ledger, metadata, now=now_ms())
+        complete_audit(self._ledger, self._audit)
+
+    def _make_crew(self, metadata: MetadataStore, preparer: Preparer, who: Cast) -> Crew:
+        settings = self.settings
+        asker = Asker(
+            entries=who.entries,
+            registry_hash=who.registry.hash,
+            profile=who.profile,
+            max_keywords=settings.max_keywords,
+            hemisphere=settings.hemisphere,
+            chat=self._pool,
+        )
+        tools = Tools(
+            metadata=metadata,
+            fingerprint=_fingerprint,
+            read_through=readable_to_end,
+            prepare=preparer.prepare,
+            show=asker.show,
+            journal=Journal(self._backlog, self._ledger),
+            now=local_now,
+        )
+        return Crew(
+            database=self._database,
+            backlog=self._backlog,
+            ledger=self._ledger,
+            audit=self._audit,
+            tools=tools,
+            gate=self._gate_is_open,
+            queue=settings.queue,
+            max_workers=settings.max_workers,
+            look_again=self._arrivals.look_again,
+            same_folder=self._arrivals.same_folder,
+        )
+
+    def _wake_crew(self) -> None:
+        self._crew.wake()
+
+    def _gate_is_open(self) -> bool:
+        """Every role has an endpoint that takes requests."""
+        return all(self._pool.available(entry) for entry in self._cast.distinct)
+
+    async def _live(self) -> None:
+        """Run every part until asked to stop; a part that ends by itself takes the service down, loudly."""
+        self._phase = Phase.RUNNING
+        logger.info("ready: {}", self._introduction())
+        self._notifier.ready("watching")
+        crew = asyncio.create_task(self._crew.run(), name="crew")
+        leases = asyncio.create_task(self._crew.keep_leases(), name="leases")
+        models = asyncio.create_task(self._models(), name="models")
+        others = [
+            asyncio.create_task(part, name=part.__name__)
+            for part in (self._arrivals.run(), self._arrivals.keep_watch(), self._report(), self._beat())
+        ]
+        asked = asyncio.create_task(self._stop.wait(), name="stop")
+        try:
+            await _first_failure([crew, leases, models, *others], until=asked)
+        finally:
+            self._phase = Phase.STOPPING
+            self._notifier.stopping(self.settings.queue.drain_seconds + 30)
+            await _cancel([*others, models])
+            await self._crew.drain(self.settings.queue.drain_seconds, hurry=self._hurry)
+            await _cancel([crew, leases, asked])
+        await asyncio.to_thread(self._backlog.mark_clean)
+
+    def _introduction(self) -> str:
+        folders = ", ".join(str(folder.path) for folder in self.settings.folders)
+        entries = ", ".join(f"{stage} by {entry.name}" for stage, entry in self._cast.entries.items())
+        return f"watching {folders}; {entries}; state in {self.state.root}"
+
+    async def _models(self) -> None:
+        """Have the servers started that are ours to start, then look at every endpoint."""
+        while self.settings.use_loader:
+            try:
+                await self._loader.start(self._cast.distinct)
+                break
+            except ServerUnavailable as error:
+                logger.warning("{}; started again in {:.0f} s", error, RELAUNCH_SECONDS)
+                await asyncio.sleep(RELAUNCH_SECONDS)
+        await self._pool.start()
+        self._crew.wake()
+        await asyncio.Event().wait()
+
+    def _calendar(self) -> AsyncIOScheduler:
+        """APScheduler only ticks: its own dates skip or double days around summer time."""
+        scheduler = AsyncIOScheduler()
+        scheduler.add_job(
+            self._look_at_calendar,
+            "interval",
+            seconds=CALENDAR_SECONDS,
+            next_run_time=local_now(),
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+        )
+        scheduler.start()
+        return scheduler
+
+    async def _look_at_calendar(self) -> None:
+        try:
+            for item in await asyncio.to_thread(self._due):
+                await self._celebrate(item)
+            await asyncio.to_thread(complete_audit, self._ledger, self._audit)
+        except (StateUnavailable, FolderUnavailable) as error:
+            logger.warning("{}; tried again in {} s", error, CALENDAR_SECONDS)
+
+    def _due(self) -> list[Due]:
+        return list(due(self.settings.schedule, now=local_now(), happened=self._ledger.happened))
+
+    async def _celebrate(self, item: Due) -> None:
+        if item.occasion is Occasion.CATCH_UP:
+            logger.info("catch-up: every folder is read again")
+            self._arrivals.rescan()
+        else:
+            await asyncio.to_thread(self._page, item.day)
+        await asyncio.to_thread(self._ledger.note_happened, item.occasion, item.day, now=now_ms())
+
+    def _page(self, day: date) -> None:
+        with self._database.transaction() as db:
+            if records.records_of(db, day):
+                page = make_page(self.state, db, day, now=local_now())
+                logger.info("the page about {} is {}", day, page)
+
+    async def _report(self) -> None:
+        """Show how it stands, to the status file and to whoever watches; end a single run that is over."""
+        while True:
+            snapshot = await self._snapshot()
+            self._write_status(snapshot)
+            if self._watcher:
+                self._watcher(snapshot)
+            if self._once and snapshot.is_over:
+                self._stop.set()
+            await asyncio.sleep(STATUS_SECONDS)
+
+    async def _snapshot(self) -> Snapshot:
+        return take_snapshot(
+            phase=self._phase,
+            since=self._since,
+            crew=self._crew,
+            arrivals=self._arrivals,
+            pool=self._pool,
+            loader=self._loader,
+            open_rows=await asyncio.to_thread(self._backlog.open_rows),
+            upcoming=upcoming(self.settings.schedule, now=local_now(), happened=self._ledger.happened),
+        )
+
+    def _write_status(self, snapshot: Snapshot | None = None) -> None:
+        try:
+            self.state.write_status(
+                snapshot.to_json() if snapshot else {**self.state.read_status(), "phase": self._phase}
+            )
+        except StateUnavailable as error:
+            logger.warning("{}", error)
+
+    async def _beat(self) -> None:
+        """Tell systemd that we live, for as long as every part moves."""
+        heart = Heart(self._notifier, crew=self._crew, arrivals=self._arrivals, backlog=self._backlog)
+        await heart.beat()
+
+
+def _fingerprint(path: Path) -> Fingerprint | None:
+    seen = look(path)
+    return None if seen is None else seen.fingerprint
+
+
+@contextmanager
+def _signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
+    """Let SIGTERM and SIGINT ask for the end, and a second one for a quick end."""
+    loop = asyncio.get_running_loop()
+
+    def asked() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, asked)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+async def _first_failure(tasks: list[asyncio.Task[Any]], *, until: asyncio.Task[Any]) -> None:
+    """Wait until `until` is done, or raise what ended one of the tasks."""
+    done, _ = await asyncio.wait([*tasks, until], return_when=asyncio.FIRST_COMPLETED)
+    for task in done - {until}:
+        task.result()
+        raise RuntimeError(f"{task.get_name()} has ended by itself")
+
+
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,76 @@
+"""Builds the models' side from settings: which entry serves each stage, with which words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tagger_daemon.errors import ConfigurationError
+from tagger_daemon.model import Stage, Value
+from tagger_daemon.settings import Settings
+from tagger_daemon.vision.entry import Entry, Profile, Registry
+from tagger_daemon.vision.pool import Pool
+from tagger_daemon.vision.profile import load_profile
+from tagger_daemon.vision.registry import load_registry
+from tagger_daemon.vision.roles import resolve_roles
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cast(Value):
+    """Who speaks in this run."""
+
+    registry: Registry
+    entries: Mapping[Stage, Entry]
+    profile: Profile
+
+    @property
+    def distinct(self) -> tuple[Entry, ...]:
+        """Every entry once."""
+        return tuple({entry.name: entry for entry in self.entries.values()}.values())
+
+
+def roles_of(settings: Settings) -> dict[Stage, str]:
+    """The registry role of each stage."""
+    return {
+        Stage.CAPTION: settings.caption_role,
+        Stage.KEYWORDS: settings.keyword_role,
+        Stage.DESCRIPTION: settings.description_role,
+    }
+
+
+def cast(settings: Settings) -> Cast:
+    """Resolve every role and the profile.
+
+    Raises:
+        ConfigurationError: says what is missing and what to do.
+    """
+    if settings.registry is None:
+        raise ConfigurationError(
+            'no model registry is set. Put `registry = "/path/to/registry.json"` into the configuration; '
+            "config/registry.example.json shows one for vLLM, LMDeploy, Ollama and llama-server."
+        )
+    registry = load_registry(settings.registry)
+    own = [settings.profiles_dir] if settings.profiles_dir else []
+    return Cast(
+        registry=registry,
+        entries=resolve_roles(roles_of(settings), registry),
+        profile=load_profile(settings.prompt_profile, directories=own),
+    )
+
+
+def check_folders(settings: Settings) -> None:
+    """Refuse a configuration that watches nothing.
+
+    Raises:
+        ConfigurationError: there is no watch folder.
+    """
+    if not settings.folders:
+        raise ConfigurationError(
+            'no watch folder is set. Put `folders = ["/photos/inbox"]` into the configuration.'
+        )
+
+
+def pool_for(entries: tuple[Entry, ...]) -> Pool:
+    """Make the pool over these entries' endpoints; keys come from the environment."""
+    return Pool(entries, keys=os.environ)

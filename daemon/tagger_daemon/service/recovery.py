@@ -1,0 +1,72 @@
+"""Takes up what the last process left: writes begun, lines not yet in the audit, temporary files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from loguru import logger
+
+from tagger_daemon.backlog.store import Backlog
+from tagger_daemon.database import Database
+from tagger_daemon.errors import TaggerError
+from tagger_daemon.intake.probe import look
+from tagger_daemon.ledger.records import Ledger
+from tagger_daemon.metadata.fields import MARKER_FIELDS
+from tagger_daemon.metadata.files import sweep
+from tagger_daemon.metadata.store import MetadataStore
+from tagger_daemon.model import Existing, Record
+from tagger_daemon.reports.audit import AuditLog
+
+
+def settle_intentions(
+    database: Database, backlog: Backlog, ledger: Ledger, metadata: MetadataStore, *, now: int
+) -> None:
+    """Find out which of the writes that were begun took place, and finish their jobs.
+
+    A photo that cannot be read now keeps its intention until the next start.
+    """
+    for record in ledger.intended():
+        try:
+            took_place = _carries(metadata.read(record.photo), record)
+            seen = look(record.photo.path)
+        except TaggerError as error:
+            logger.info("{}: {}; whether it was written is found out later", record.photo.path.name, error)
+            continue
+        if seen is None or not took_place:
+            ledger.forget(record)
+            continue
+        photo = record.photo.evolve(fingerprint=seen.fingerprint)
+        with database.transaction():
+            backlog.finish_recovered(photo, now=now)
+            ledger.add(record.evolve(final_fingerprint=seen.fingerprint))
+        logger.info("{}: had been written when the service died", record.photo.path.name)
+
+
+def complete_audit(ledger: Ledger, audit: AuditLog) -> None:
+    """Add the lines of records that ended before their line could be written; none twice.
+
+    Raises:
+        FolderUnavailable: the audit folder's disk is full or read-only.
+    """
+    for record in ledger.unaudited():
+        if not audit.contains(record):
+            audit.append(record)
+        ledger.mark_audited(record)
+
+
+def sweep_folders(folders: Sequence[Path]) -> None:
+    """Remove the temporary copies that a killed write left behind; before anything is written."""
+    for folder in folders:
+        try:
+            for path in sweep(folder):
+                logger.info("removed {}, left by a write that was interrupted", path)
+        except OSError as error:
+            logger.warning("{}: interrupted writes could not be cleared away: {}", folder, error.strerror)
+
+
+def _carries(existing: Existing, record: Record) -> bool:
+    """Tell whether the marker in the file is the one that this write would have left."""
+    intended = record.after.get(MARKER_FIELDS)
+    return existing.marker is not None and json.loads(str(intended)) == dict(existing.marker.fields)
