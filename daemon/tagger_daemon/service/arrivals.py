@@ -63,7 +63,7 @@ class Arrivals:
         )
         self._dirty: set[Path] = set()  # folders to scan, watch folders or parts of them
         self._from_scan: set[Path] = set()  # pending paths that no event announced: they are catch-up
-        self._scanning = False
+        self._busy = False
         self._absent: dict[Path, str] = {}
         self.last_moved = time.monotonic()
 
@@ -75,7 +75,7 @@ class Arrivals:
     @property
     def idle(self) -> bool:
         """Nothing to scan, nothing settling: all that is there is in the backlog."""
-        return not (self._dirty or self._scanning or self.pending)
+        return not (self._dirty or self._busy or self.pending)
 
     @property
     def problems(self) -> list[str]:
@@ -117,6 +117,7 @@ class Arrivals:
         while True:
             self.last_moved = time.monotonic()
             self._take_events()
+            self._busy = True
             try:
                 if self._dirty:
                     await self._scan(self._dirty.pop())
@@ -125,6 +126,8 @@ class Arrivals:
                 logger.warning("{}; new photos are taken in when it can", error)
                 self.rescan()
                 await asyncio.sleep(TICK * 20)
+            finally:
+                self._busy = False
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK):
                     await self._wake.wait()
@@ -154,7 +157,6 @@ class Arrivals:
     async def _scan(self, where: Path) -> None:
         """Read one folder; what is unknown begins to settle."""
         folder = self._folder_of(where)
-        self._scanning = True
         try:
             unknown = await asyncio.to_thread(self._unknown_in, folder, where)
         except FolderUnavailable as error:
@@ -162,8 +164,6 @@ class Arrivals:
                 logger.warning("{}; its photos wait", error)
             self._absent[folder.path] = str(error)
             return
-        finally:
-            self._scanning = False
         if self._absent.pop(folder.path, None):
             logger.info("{} is back", folder.path)
             await asyncio.to_thread(self._backlog.resume_folder, folder.path)
@@ -180,6 +180,7 @@ class Arrivals:
             new = self._backlog.unknown([photo for photo, _ in photos.values()])
             unknown.extend((photo.path, photos[photo.path][1]) for photo in new)
             batch.clear()
+            self.last_moved = time.monotonic()
 
         for found in scan(folder, self._eligibility, report=logger.warning, below=where):
             batch.append(found)

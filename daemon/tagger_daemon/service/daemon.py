@@ -1,4 +1,4 @@
-"""The daemon's life: start, run, stop. The parts are built in `start`, one after another, and end in reverse."""
+"""The daemon's life: start, run, stop. Parts are built one after another and end in reverse."""
 
 from __future__ import annotations
 

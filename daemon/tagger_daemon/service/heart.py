@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Protocol
 
@@ -42,10 +43,9 @@ class Heart:
             await asyncio.sleep(self._notifier.watchdog_seconds / 3)
 
     async def _all_alive(self) -> bool:
-        try:
+        # A full disk is told elsewhere, and a restart would not empty it.
+        with contextlib.suppress(StateUnavailable):
             await asyncio.to_thread(self._backlog.open_rows)
-        except StateUnavailable:
-            pass  # a full disk is told elsewhere, and a restart would not empty it
         now = time.monotonic()
         stuck = [name for name, part in self._parts.items() if now - part.last_moved > STUCK_SECONDS]
         if stuck and not self._complained:

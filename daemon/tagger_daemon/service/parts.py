@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +9,6 @@ from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.model import Stage, Value
 from tagger_daemon.settings import Settings
 from tagger_daemon.vision.entry import Entry, Profile, Registry
-from tagger_daemon.vision.pool import Pool
 from tagger_daemon.vision.profile import load_profile
 from tagger_daemon.vision.registry import load_registry
 from tagger_daemon.vision.roles import resolve_roles
@@ -69,8 +67,3 @@ def check_folders(settings: Settings) -> None:
         raise ConfigurationError(
             'no watch folder is set. Put `folders = ["/photos/inbox"]` into the configuration.'
         )
-
-
-def pool_for(entries: tuple[Entry, ...]) -> Pool:
-    """Make the pool over these entries' endpoints; keys come from the environment."""
-    return Pool(entries, keys=os.environ)

@@ -1,0 +1,240 @@
+"""`tagger-daemon`: run it, look at it, mend it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tagger_daemon import __version__
+from tagger_daemon.backlog import store
+from tagger_daemon.cli import doctor as doctor_page
+from tagger_daemon.cli import logs, progress
+from tagger_daemon.cli import status as status_page
+from tagger_daemon.cli.exits import TABLE, Exit, told
+from tagger_daemon.database import Database, read_only
+from tagger_daemon.ledger import records
+from tagger_daemon.service.clock import local_now, now_ms
+from tagger_daemon.service.daemon import Daemon
+from tagger_daemon.service.reporting import make_page
+from tagger_daemon.service.state import StateDirectory
+from tagger_daemon.settings import ENV_PREFIX, Loaded, load
+
+app = typer.Typer(
+    name="tagger-daemon",
+    help="Watches photo folders and writes titles, keywords and descriptions from your own vision models.",
+    epilog=TABLE,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+config_app = typer.Typer(help="The settings.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(config_app, name="config")
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="The configuration; by default ~/.config/tagger-daemon/config.toml, "
+        "else /etc/tagger-daemon/config.toml.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Watches photo folders and writes titles, keywords and descriptions from your own vision models."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command(epilog=TABLE)
+def run(
+    config: ConfigOption = None,
+    once: Annotated[bool, typer.Option("--once", help="End when every photo is done.")] = False,
+    show: Annotated[
+        bool | None,
+        typer.Option(
+            "--progress/--no-progress", help="Show a progress bar; by default with --once on a terminal."
+        ),
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = None,
+) -> None:
+    """Watch the folders and describe what arrives, until stopped.
+
+    Examples:
+
+      tagger-daemon run
+
+      tagger-daemon run --config ~/tagger.toml --once
+    """
+    with told():
+        loaded = _load(config, log_level=log_level)
+        level = loaded.settings.log_level
+        if show if show is not None else once and sys.stderr.isatty():
+            asyncio.run(progress.run_with_bar(loaded.settings, once=once, level=level))
+        else:
+            logs.configure(level)
+            plain = progress.plain_lines() if once else None
+            asyncio.run(_live(loaded, once=once, watcher=plain))
+        if once:
+            raise typer.Exit(progress.print_outcome(StateDirectory(root=loaded.settings.state_dir)))
+
+
+async def _live(loaded: Loaded, *, once: bool, watcher: progress.Watcher | None) -> None:
+    await Daemon(loaded.settings, once=once, watcher=watcher).run()
+
+
+@app.command(epilog=TABLE)
+def status(
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep showing it, until interrupted.")] = False,
+) -> None:
+    """Say how the daemon is: running or not, what it does, what went wrong.
+
+    Examples:
+
+      tagger-daemon status
+
+      tagger-daemon status --json | jq .counts
+    """
+    with told():
+        state = StateDirectory(root=_load(config).settings.state_dir)
+        if watch:
+            status_page.watch(state)
+            return
+        view = status_page.gather(state)
+        if as_json:
+            typer.echo(json.dumps(view.to_json(), indent=2))
+        else:
+            Console().print(status_page.render(view))
+        raise typer.Exit(status_page.exit_status(view))
+
+
+@app.command(epilog=TABLE)
+def retry(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATH]...", help="Photos or folders; all that failed if none."),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Try failed photos again.
+
+    Examples:
+
+      tagger-daemon retry
+
+      tagger-daemon retry /photos/inbox/2026-05-01 /photos/inbox/a.jpg
+    """
+    with told():
+        state = StateDirectory(root=_load(config).settings.state_dir)
+        if not state.database.exists():
+            typer.echo("Nothing was ever queued here.")
+            return
+        database = Database(state.database, (*store.migrations(), *records.migrations()))
+        try:
+            backlog = store.Backlog(database)
+            targets = [path.absolute() for path in paths] if paths else [None]
+            count = sum(backlog.retry(target, now=now_ms()) for target in targets)
+        finally:
+            database.close()
+        running = "" if state.is_held() else "; the daemon is not running, they wait for it"
+        typer.echo(f"{count} photos are queued again{running if count else ''}.")
+
+
+@app.command(epilog=TABLE)
+def summary(
+    day: Annotated[
+        datetime | None,
+        typer.Option("--date", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="The day; today by default."),
+    ] = None,
+    config: ConfigOption = None,
+    show: Annotated[bool, typer.Option("--print", help="Print the page too.")] = False,
+) -> None:
+    """Make the Markdown page about a day.
+
+    Examples:
+
+      tagger-daemon summary
+
+      tagger-daemon summary --date 2026-05-01 --print
+    """
+    with told():
+        state = StateDirectory(root=_load(config).settings.state_dir)
+        state.make()
+        which: date = (day or local_now()).date()
+        with read_only(state.database) as db:
+            page = make_page(state, db, which, now=local_now())
+        typer.echo(page.read_text(encoding="utf-8") if show else str(page))
+
+
+@app.command(epilog=TABLE)
+def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Check everything that the daemon needs, and say what to do about what is missing.
+
+    Example:
+
+      tagger-daemon doctor
+    """
+    with told():
+        findings = asyncio.run(doctor_page.examine(_load(config)))
+        if as_json:
+            typer.echo(json.dumps([finding.to_json() for finding in findings], indent=2))
+        else:
+            Console().print(doctor_page.render(findings))
+        raise typer.Exit(Exit.OK if all(finding.passed for finding in findings) else Exit.AMISS)
+
+
+@config_app.command("show")
+def config_show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Print every setting's effective value and where it came from."""
+    with told():
+        loaded = _load(config)
+        rows = dict(_flat(loaded.settings.model_dump(mode="json")))
+        origins = {key: _origin(loaded, key) for key in rows}
+        if as_json:
+            typer.echo(
+                json.dumps({key: {"value": rows[key], "from": origins[key]} for key in rows}, indent=2)
+            )
+            return
+        for key, value in rows.items():
+            typer.echo(f"{key} = {json.dumps(value, ensure_ascii=False)}  # {origins[key]}")
+        typer.echo(
+            f"# the environment sets a key as {ENV_PREFIX}KEY, nested ones as {ENV_PREFIX}SECTION__KEY"
+        )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    flat: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        flat += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+    return flat
+
+
+def _origin(loaded: Loaded, key: str) -> str:
+    return loaded.origins.get(key, "default")
+
+
+def _load(config: Path | None, **overrides: Any) -> Loaded:
+    return load(
+        config=config, overrides={key: value for key, value in overrides.items() if value is not None}
+    )
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

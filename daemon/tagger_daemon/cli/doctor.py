@@ -1,0 +1,168 @@
+"""`tagger-daemon doctor`: is everything there that the daemon needs?"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from tagger_daemon import __version__
+from tagger_daemon.cli.progress import shown
+from tagger_daemon.errors import ConfigurationError, FolderUnavailable, TaggerError
+from tagger_daemon.intake.scan import identity
+from tagger_daemon.metadata.exiftool import ExifTool
+from tagger_daemon.metadata.store import MetadataStore
+from tagger_daemon.model import Value
+from tagger_daemon.service.clock import local_now
+from tagger_daemon.service.parts import cast, check_folders
+from tagger_daemon.service.state import StateDirectory
+from tagger_daemon.settings import FolderSettings, Loaded, Settings
+from tagger_daemon.vision.client import ChatClient
+from tagger_daemon.vision.entry import Entry
+from tagger_daemon.vision.pool import key_of
+
+#: Free space below which work would soon stop, bytes.
+SCARCE = 500_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding(Value):
+    """One check's outcome."""
+
+    what: str
+    passed: bool
+    detail: str  # what was found, or what to do
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the form for scripts."""
+        return asdict(self)
+
+
+async def examine(loaded: Loaded) -> list[Finding]:
+    """Run every check; none stops the next."""
+    settings = loaded.settings
+    findings = [
+        Finding(
+            what="configuration", passed=True, detail=str(loaded.file or "no file; defaults and environment")
+        ),
+        _check("exiftool", lambda: _exiftool(settings)),
+        _check("watch folders", lambda: _some_folder(settings)),
+        *(
+            _check(f"folder {folder.path}", lambda folder=folder: _folder(folder))
+            for folder in settings.folders
+        ),
+        _check("state directory", lambda: _state(settings)),
+    ]
+    findings += await _models(settings)
+    return findings
+
+
+def render(findings: list[Finding]) -> Table:
+    """Draw the findings."""
+    table = Table("check", "", "found", box=None, pad_edge=False)
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.passed else "[bold red]fails[/]"
+        table.add_row(shown(finding.what), mark, shown(finding.detail))
+    return table
+
+
+def _check(what: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what=what, passed=True, detail=check())
+    except TaggerError as error:
+        return Finding(what=what, passed=False, detail=str(error))
+
+
+async def _check_async(what: str, check: Callable[[], Awaitable[str]]) -> Finding:
+    try:
+        return Finding(what=what, passed=True, detail=await check())
+    except TaggerError as error:
+        return Finding(what=what, passed=False, detail=str(error))
+
+
+def _exiftool(settings: Settings) -> str:
+    exiftool = ExifTool(settings.metadata.exiftool, timeout_seconds=settings.metadata.timeout_seconds)
+    store = MetadataStore(settings.metadata, exiftool=exiftool, tool_version=__version__, now=local_now)
+    try:
+        store.start()
+        major, minor = exiftool.version()
+    finally:
+        store.close()
+    embeds = (major, minor) >= (13, 25)
+    modern = (
+        "embeds into HEIC, AVIF, WebP and JXL"
+        if embeds
+        else "HEIC, AVIF, WebP and JXL get sidecars (13.25 embeds)"
+    )
+    return f"{major}.{minor:02}; {modern}"
+
+
+def _some_folder(settings: Settings) -> str:
+    check_folders(settings)
+    return f"{len(settings.folders)}"
+
+
+def _folder(folder: FolderSettings) -> str:
+    identity(folder)
+    if not os.access(folder.path, os.W_OK | os.X_OK):
+        raise FolderUnavailable(
+            "readable, but not writable: nothing can be written beside or into its photos"
+        )
+    return f"readable and writable, {_free(folder.path)}"
+
+
+def _state(settings: Settings) -> str:
+    state = StateDirectory(root=settings.state_dir)
+    state.make()
+    return f"{state.root}, {_free(state.root)}"
+
+
+def _free(path: Path) -> str:
+    free = shutil.disk_usage(path).free
+    if free < SCARCE:
+        raise ConfigurationError(f"only {free / 1e6:.0f} MB are free on the disk of {path}; make room")
+    return f"{free / 1e9:.1f} GB free"
+
+
+async def _models(settings: Settings) -> list[Finding]:
+    try:
+        who = cast(settings)
+    except ConfigurationError as error:
+        return [Finding(what="models", passed=False, detail=str(error))]
+    roles = [
+        Finding(what=f"role for the {stage}", passed=True, detail=f"{entry.name} ({entry.served_model})")
+        for stage, entry in who.entries.items()
+    ]
+    return roles + list(await asyncio.gather(*_endpoints(who.distinct, use_loader=settings.use_loader)))
+
+
+def _endpoints(entries: tuple[Entry, ...], *, use_loader: bool) -> Iterator[Awaitable[Finding]]:
+    for entry in entries:
+        for url in entry.endpoints:
+            if entry.launch is not None and use_loader:
+                yield _check_async(f"endpoint {url}", lambda entry=entry: _launchable(entry))
+            else:
+                yield _check_async(f"endpoint {url}", lambda entry=entry, url=url: _answers(entry, url))
+
+
+async def _answers(entry: Entry, url: str) -> str:
+    client = ChatClient(url, entry, api_key=key_of(entry, os.environ))
+    try:
+        await client.ready()
+    finally:
+        await client.close()
+    return f"answers and serves {entry.served_model}"
+
+
+async def _launchable(entry: Entry) -> str:
+    assert entry.launch is not None
+    command = entry.launch.argv[0]
+    if command != "{python}" and shutil.which(command) is None:
+        raise ConfigurationError(f"the daemon would start it, but there is no command {command!r}")
+    return f"started by the daemon: {' '.join(entry.launch.argv)}"

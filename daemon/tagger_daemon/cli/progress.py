@@ -1,0 +1,167 @@
+"""What a person sees of a single run: a bar while it goes, a table at its end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from tagger_daemon.backlog import store
+from tagger_daemon.cli import logs
+from tagger_daemon.cli.exits import Exit
+from tagger_daemon.database import read_only
+from tagger_daemon.ledger import records
+from tagger_daemon.model import JobState, Outcome, Record
+from tagger_daemon.service.clock import local_now, now_ms
+from tagger_daemon.service.daemon import Daemon
+from tagger_daemon.service.reporting import make_page
+from tagger_daemon.service.snapshot import Snapshot
+from tagger_daemon.service.state import StateDirectory
+from tagger_daemon.settings import Settings
+
+Watcher = Callable[[Snapshot], None]
+
+#: Rows of the table at the end; more are in the day's page.
+LONGEST_TABLE = 60
+
+
+async def run_with_bar(settings: Settings, *, once: bool, level: str) -> None:
+    """Run the daemon under a progress bar; log lines scroll above it."""
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[now]}", style="dim"),
+        console=console,
+    )
+    logs.configure(level, write=lambda line: console.print(line, markup=False, highlight=False, style="dim"))
+    with bar:
+        task = bar.add_task("starting", total=None, now="")
+
+        def update(snapshot: Snapshot) -> None:
+            bar.update(
+                task,
+                description=headline(snapshot),
+                completed=snapshot.finished,
+                total=snapshot.finished + snapshot.open_rows + snapshot.settling,
+                now=escape(_doing(snapshot)),
+            )
+
+        await Daemon(settings, once=once, watcher=update).run()
+
+
+def plain_lines() -> Watcher:
+    """Give a watcher that prints a line whenever something has changed: for logs and pipes."""
+    last = ""
+
+    def watch(snapshot: Snapshot) -> None:
+        nonlocal last
+        line = (
+            f"{headline(snapshot)}: {snapshot.finished} done, {snapshot.open_rows + snapshot.settling} to go"
+        )
+        if line != last:
+            print(line, file=sys.stderr, flush=True)
+        last = line
+
+    return watch
+
+
+def headline(snapshot: Snapshot) -> str:
+    """Say in two or three words what the daemon is at."""
+    if snapshot.open_rows and not any(endpoint.state == "up" for endpoint in snapshot.endpoints):
+        return "waiting for a model"
+    if snapshot.current:
+        return "describing"
+    return "watching" if snapshot.idle else "reading folders"
+
+
+def print_outcome(state: StateDirectory) -> Exit:
+    """Print what became of every photo, and where the reports are.
+
+    Returns:
+        AMISS when photos failed.
+    """
+    console = Console()
+    with read_only(state.database) as db:
+        found = records.latest_records(db)
+        page = make_page(state, db, local_now().date(), now=local_now())
+        counts = _total(db_folders=store.folders(db, now=now_ms()))
+    written = [record for record in found if record.outcome in (Outcome.WRITTEN, Outcome.UNCHANGED)]
+    failed = [record for record in found if record.outcome is Outcome.FAILED]
+    if written:
+        console.print(_written_table(written))
+    if failed:
+        console.print(_failed_table(failed))
+    skipped = counts.get(JobState.DONE, 0) - len(written)
+    console.print(
+        f"{len(written)} photos described, {max(skipped, 0)} were tagged already, {len(failed)} failed.",
+        highlight=False,
+    )
+    console.print(f"The day's page: {page}\nThe audit:      {state.audit}", highlight=False, soft_wrap=True)
+    return Exit.AMISS if failed else Exit.OK
+
+
+def _total(*, db_folders: list[store.FolderState]) -> dict[JobState, int]:
+    total: dict[JobState, int] = {}
+    for folder in db_folders:
+        for state, rows in folder.counts.items():
+            total[state] = total.get(state, 0) + rows
+    return total
+
+
+def _written_table(found: list[Record]) -> Table:
+    table = Table("file", "title", "keywords", "written to", expand=False)
+    for record in found[:LONGEST_TABLE]:
+        table.add_row(
+            shown(_below(record.photo.path, record.photo.folder)),
+            shown(record.title or ""),
+            shown(", ".join(record.keywords)),
+            _place(record),
+        )
+    if len(found) > LONGEST_TABLE:
+        table.caption = f"and {len(found) - LONGEST_TABLE} more, see the day's page"
+    return table
+
+
+def _failed_table(found: list[Record]) -> Table:
+    table = Table("failed", "why")
+    for record in found[:LONGEST_TABLE]:
+        table.add_row(shown(_below(record.photo.path, record.photo.folder)), shown(record.reason or ""))
+    return table
+
+
+def _place(record: Record) -> str:
+    if record.target is None or record.target == record.photo.path:
+        return "the file itself"
+    return shown(f"{record.target.name} beside it")
+
+
+def _below(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder))
+
+
+def _doing(snapshot: Snapshot) -> str:
+    if not snapshot.current:
+        return ""
+    first = snapshot.current[0]
+    return logs.one_line(f"{Path(first.path).name} ({first.step})")
+
+
+def shown(text: str) -> str:
+    """Make text from files and models fit for a terminal: no control codes, no markup."""
+    return escape(logs.one_line(text))

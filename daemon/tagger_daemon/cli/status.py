@@ -1,0 +1,224 @@
+"""`tagger-daemon status`: how it is, whether it runs or not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tagger_daemon.backlog import store
+from tagger_daemon.backlog.store import FolderState, Trouble
+from tagger_daemon.cli.exits import Exit
+from tagger_daemon.cli.progress import shown
+from tagger_daemon.database import read_only
+from tagger_daemon.ledger import records
+from tagger_daemon.model import JobState, Value
+from tagger_daemon.service.clock import now_ms
+from tagger_daemon.service.state import StateDirectory
+
+#: The rate is taken over this time.
+RATE_WINDOW_MS = 10 * 60 * 1000
+#: Errors shown.
+TROUBLES_SHOWN = 10
+REFRESH_SECONDS = 1.0
+
+OPEN_STATES = (JobState.READY, JobState.RUNNING, JobState.WAITING)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class View(Value):
+    """Everything that the page shows."""
+
+    running: bool
+    process: Mapping[str, Any]  # the status file; what a daemon last said of itself
+    folders: tuple[FolderState, ...]
+    troubles: tuple[Trouble, ...]
+    recent: int  # photos described within the rate's window
+
+    @property
+    def counts(self) -> dict[JobState, int]:
+        """Rows by state, over all folders."""
+        return {
+            state: sum(folder.counts.get(state, 0) for folder in self.folders)
+            for state in JobState
+            if any(state in folder.counts for folder in self.folders)
+        }
+
+    @property
+    def open_rows(self) -> int:
+        """Photos with a way to go."""
+        return sum(self.counts.get(state, 0) for state in OPEN_STATES)
+
+    @property
+    def per_hour(self) -> float | None:
+        """Photos an hour, over the last minutes; None when there were none or the daemon is down."""
+        if not self.running or not self.recent:
+            return None
+        lived = (time.time() - datetime.fromisoformat(self.process["since"]).timestamp()) * 1000
+        return self.recent / min(RATE_WINDOW_MS, max(lived, 1000)) * 3_600_000
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the present rate."""
+        return self.open_rows / self.per_hour * 3600 if self.per_hour else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the form for scripts."""
+        return {
+            "running": self.running,
+            "process": dict(self.process),
+            "counts": {state.value: rows for state, rows in self.counts.items()},
+            "folders": [
+                {
+                    "path": str(folder.path),
+                    "counts": {state.value: rows for state, rows in folder.counts.items()},
+                    "paused": folder.paused_why,
+                }
+                for folder in self.folders
+            ],
+            "photos_per_hour": self.per_hour,
+            "seconds_left": self.seconds_left,
+            "errors": [asdict(trouble) | {"path": str(trouble.path)} for trouble in self.troubles],
+        }
+
+
+def gather(state: StateDirectory) -> View:
+    """Look at the status file and the database; nothing is written.
+
+    Raises:
+        StateUnavailable: they cannot be read.
+    """
+    running = state.is_held()
+    process = state.read_status()
+    if not state.database.exists():
+        return View(running=running, process=process, folders=(), troubles=(), recent=0)
+    with read_only(state.database) as db:
+        return View(
+            running=running,
+            process=process,
+            folders=tuple(store.folders(db, now=now_ms())),
+            troubles=tuple(store.troubles(db, limit=TROUBLES_SHOWN)),
+            recent=records.finished_since(db, now_ms() - RATE_WINDOW_MS),
+        )
+
+
+def exit_status(view: View) -> Exit:
+    """OK, AMISS when a server is down, a folder is away or photos failed, NOT_RUNNING."""
+    if not view.running:
+        return Exit.NOT_RUNNING
+    down = [
+        endpoint for endpoint in view.process.get("endpoints", ()) if endpoint["state"] in ("down", "refused")
+    ]
+    paused = [folder for folder in view.folders if folder.paused_why]
+    amiss = down or paused or view.process.get("problems") or view.counts.get(JobState.FAILED)
+    return Exit.AMISS if amiss else Exit.OK
+
+
+def watch(state: StateDirectory) -> None:
+    """Show it again and again, until interrupted."""
+    with Live(render(gather(state)), console=Console(), auto_refresh=False, screen=False) as live:
+        while True:
+            time.sleep(REFRESH_SECONDS)
+            live.update(render(gather(state)), refresh=True)
+
+
+def render(view: View) -> RenderableType:
+    """Draw the page."""
+    parts: list[RenderableType] = [_headline(view)]
+    if view.folders:
+        parts.append(_folders(view))
+    if view.running:
+        parts += _running(view)
+    if view.troubles:
+        parts.append(_troubles(view))
+    return Group(*parts)
+
+
+def _headline(view: View) -> Text:
+    process = view.process
+    if not view.running:
+        if not process:
+            return Text("not running, and it never ran here", style="bold red")
+        ended = "stopped in good order" if process.get("phase") == "stopped" else "ended without saying so"
+        return Text(f"not running: {ended}, last seen {process['at']}", style="bold red")
+    text = Text(f"{process.get('phase', 'starting')}", style="bold green")
+    text.append(
+        f" since {process.get('since')}, process {process.get('pid')}, version {process.get('version')}",
+        "dim",
+    )
+    if view.per_hour:
+        text.append(f"\n{view.per_hour:.0f} photos an hour")
+        if view.open_rows:
+            text.append(f", about {_duration(view.seconds_left or 0)} left for {view.open_rows}")
+    return text
+
+
+def _folders(view: View) -> Table:
+    states = list(view.counts)
+    table = Table("folder", *states, "", box=None, pad_edge=False)
+    for folder in view.folders:
+        table.add_row(
+            shown(str(folder.path)),
+            *(str(folder.counts.get(state, 0)) for state in states),
+            shown(f"paused: {folder.paused_why}") if folder.paused_why else "",
+        )
+    if len(view.folders) > 1:
+        table.add_row("all", *(str(rows) for rows in view.counts.values()), "", style="bold")
+    return table
+
+
+def _running(view: View) -> list[RenderableType]:
+    process = view.process
+    parts: list[RenderableType] = []
+    if process.get("settling"):
+        parts.append(Text(f"{process['settling']} files have not stopped changing"))
+    if process.get("current"):
+        table = Table("in flight", "step", box=None, pad_edge=False)
+        for current in process["current"]:
+            table.add_row(shown(current["path"]), current["step"])
+        parts.append(table)
+    if process.get("endpoints"):
+        table = Table(
+            "endpoint", "model", "state", "in flight", "asked", "failed", "", box=None, pad_edge=False
+        )
+        for endpoint in process["endpoints"]:
+            table.add_row(
+                shown(endpoint["url"]),
+                shown(endpoint["entry"]),
+                endpoint["state"],
+                *(str(endpoint[key]) for key in ("in_flight", "asked", "failed")),
+                shown(endpoint["last_error"] or ""),
+            )
+        parts.append(table)
+    parts += [Text(problem, style="yellow") for problem in process.get("problems", ())]
+    upcoming = process.get("upcoming", {})
+    if upcoming:
+        text = ", ".join(f"{name} {moment.replace('T', ' ')}" for name, moment in upcoming.items())
+        parts.append(Text(f"next: {text}", style="dim"))
+    return parts
+
+
+def _troubles(view: View) -> Table:
+    table = Table("last errors", "state", "why", box=None, pad_edge=False)
+    for trouble in view.troubles:
+        table.add_row(
+            shown(Path(trouble.path).name),
+            "failed" if trouble.state is JobState.FAILED else "waits",
+            shown(trouble.error),
+        )
+    return table
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "a minute"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
