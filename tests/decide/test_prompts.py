@@ -1,0 +1,130 @@
+"""What a model is asked: the same beginning for all stages, byte for byte, and the stage's own words last."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from tagger_daemon.model import Draft, Stage
+from tagger_daemon.vision.entry import ChatRequest, Entry, Profile, StagePrompt
+from tagger_daemon.vision.prompts import build_request, picture_url
+
+ENTRY = Entry(name="m", backend="vllm", served_model="m", vision=True)
+FACTS = ("Season: summer", "Place: Alfama, Lisbon, Portugal")
+DRAFT = Draft(caption="A tram climbs a street.", keywords=("tram", "Lisbon"))
+PROFILE = Profile(
+    id="p",
+    name="P",
+    description="For tests.",
+    language="en",
+    system="Be plain.",
+    stages={
+        stage: StagePrompt(
+            instruction=f"Give {stage} {{max_keywords}} {{times}}.",
+            max_tokens=10 + n,
+            temperature=0.2,
+            top_p=0.9,
+        )
+        for n, stage in enumerate(Stage)
+    },
+    hash="0" * 16,
+)
+
+
+def ask(stage: Stage, **changes: Any) -> ChatRequest:
+    usual: dict[str, Any] = {
+        "picture_url": picture_url(b"\xff\xd8jpeg"),
+        "facts": FACTS,
+        "draft": DRAFT,
+        "profile": PROFILE,
+        "entry": ENTRY,
+        "max_keywords": 15,
+    }
+    return build_request(stage, **{**usual, **changes})
+
+
+def text(request: ChatRequest) -> str:
+    content = request.messages[1]["content"]
+    assert content[1]["type"] == "text"
+    return str(content[1]["text"])
+
+
+def test_a_picture_travels_as_the_bytes_it_is() -> None:
+    head, _, body = picture_url(b"\xff\xd8\x00").partition(",")
+    assert head == "data:image/jpeg;base64"
+    assert base64.b64decode(body, validate=True) == b"\xff\xd8\x00"
+
+
+def test_a_request_is_what_the_profile_says() -> None:
+    request = ask(Stage.KEYWORDS)
+    assert request == ChatRequest(
+        stage=Stage.KEYWORDS,
+        messages=(
+            {"role": "system", "content": "Be plain."},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "image_url", "image_url": {"url": picture_url(b"\xff\xd8jpeg")}},
+                    {"type": "text", "text": text(request)},
+                ],
+            },
+        ),
+        max_tokens=11,
+        temperature=0.2,
+        top_p=0.9,
+    )
+
+
+def test_the_whole_text() -> None:
+    assert text(ask(Stage.DESCRIPTION)) == (
+        "Facts about this photo (use one only if it fits what is visible):\n"
+        "- Season: summer\n"
+        "- Place: Alfama, Lisbon, Portugal\n"
+        "\n"
+        "Drafts by an earlier step (they may be wrong):\n"
+        "- Caption: A tram climbs a street.\n"
+        "- Keywords: tram, Lisbon\n"
+        "\n"
+        "Task: Give description 15 {times}."
+    )
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_what_is_not_known_is_not_mentioned(stage: Stage) -> None:
+    assert text(ask(stage, facts=(), draft=Draft())) == f"Task: Give {stage} 15 {{times}}."
+
+
+def test_only_the_description_is_told_of_drafts() -> None:
+    assert "tram" not in text(ask(Stage.CAPTION))
+    assert "tram" not in text(ask(Stage.KEYWORDS))
+    alone = text(ask(Stage.DESCRIPTION, draft=Draft(caption="A tram.")))
+    assert "- Caption: A tram.\n\nTask:" in alone
+
+
+def test_all_stages_begin_alike_up_to_the_facts() -> None:
+    requests = [ask(stage) for stage in Stage]
+    shared = {
+        json.dumps([request.messages[0], request.messages[1]["content"][0], text(request).split("\n\n")[0]])
+        for request in requests
+    }
+    assert len(shared) == 1
+
+
+def test_a_schema_only_for_keywords_and_only_where_it_is_proven() -> None:
+    proven = ENTRY.evolve(json_schema=True)
+    assert ask(Stage.CAPTION, entry=proven).response_format is None
+    assert ask(Stage.DESCRIPTION, entry=proven).response_format is None
+    answer = ask(Stage.KEYWORDS, entry=proven).response_format
+    assert answer is not None
+    assert answer["type"] == "json_schema"
+    schema = answer["json_schema"]["schema"]
+    assert schema["properties"] == {"keywords": {"type": "array", "items": {"type": "string"}}}
+    assert schema["required"] == ["keywords"]
+
+
+def test_a_second_attempt_is_sampled_more_freely() -> None:
+    assert [ask(Stage.CAPTION, attempt=attempt).temperature for attempt in (1, 2, 3)] == [0.2, 0.7, 0.7]
+    assert text(ask(Stage.CAPTION, attempt=2)) == text(ask(Stage.CAPTION))
