@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,7 @@ async def examine(loaded: Loaded) -> list[Finding]:
         ),
         _check("exiftool", lambda: _exiftool(settings)),
         _check("watch folders", lambda: _some_folder(settings)),
-        *(
-            _check(f"folder {folder.path}", lambda folder=folder: _folder(folder))
-            for folder in settings.folders
-        ),
+        *(_check(f"folder {folder.path}", partial(_folder, folder)) for folder in settings.folders),
         _check("state directory", lambda: _state(settings)),
     ]
     findings += await _models(settings)
@@ -146,9 +144,9 @@ def _endpoints(entries: tuple[Entry, ...], *, use_loader: bool) -> Iterator[Awai
     for entry in entries:
         for url in entry.endpoints:
             if entry.launch is not None and use_loader:
-                yield _check_async(f"endpoint {url}", lambda entry=entry: _launchable(entry))
+                yield _check_async(f"endpoint {url}", partial(_launchable, entry))
             else:
-                yield _check_async(f"endpoint {url}", lambda entry=entry, url=url: _answers(entry, url))
+                yield _check_async(f"endpoint {url}", partial(_answers, entry, url))
 
 
 async def _answers(entry: Entry, url: str) -> str:

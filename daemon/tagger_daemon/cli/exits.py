@@ -52,7 +52,7 @@ def status_of(error: TaggerError) -> Exit:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turn an error into its message on stderr and its exit status; no traceback for what a person can mend."""
+    """Turn an error into its message on stderr and its exit status, without a traceback."""
     try:
         yield
     except TaggerError as error:

@@ -222,9 +222,8 @@ class Arrivals:
             priority = Priority.CATCH_UP if path in self._from_scan else Priority.ARRIVAL
             photos[priority].append(self._photo(self._folder_of(path).path, path, seen))
         for priority, group in photos.items():
-            if group and await asyncio.to_thread(
-                self._backlog.enqueue, group, priority=priority, now=now_ms()
-            ):
+            taken = await asyncio.to_thread(self._backlog.enqueue, group, priority=priority, now=now_ms())
+            if taken:
                 self._arrived()
         self._from_scan.difference_update(path for path, _ in ready)
 

@@ -157,9 +157,14 @@ class Crew:
         self.wake()
         if self._walks:
             logger.info("stopping: {} photos in flight get {:g} s to finish", len(self._walks), seconds)
-            ends = asyncio.gather(*(walk.task for walk in self.walks), return_exceptions=True)
             hurried = asyncio.create_task(hurry.wait())
-            await asyncio.wait([ends, hurried], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            deadline = asyncio.get_running_loop().time() + seconds
+            while self._walks and not hurried.done():
+                tasks = [hurried, *(walk.task for walk in self.walks)]
+                left = deadline - asyncio.get_running_loop().time()
+                done, _ = await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    break
             hurried.cancel()
         for walk in self.walks:
             if walk.steps.current not in UNTOUCHABLE:

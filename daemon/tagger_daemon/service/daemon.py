@@ -195,8 +195,13 @@ class Daemon:
         leases = asyncio.create_task(self._crew.keep_leases(), name="leases")
         models = asyncio.create_task(self._models(), name="models")
         others = [
-            asyncio.create_task(part, name=part.__name__)
-            for part in (self._arrivals.run(), self._arrivals.keep_watch(), self._report(), self._beat())
+            asyncio.create_task(part, name=name)
+            for name, part in (
+                ("arrivals", self._arrivals.run()),
+                ("watches", self._arrivals.keep_watch()),
+                ("status", self._report()),
+                ("watchdog", self._beat()),
+            )
         ]
         asked = asyncio.create_task(self._stop.wait(), name="stop")
         try:
