@@ -1,0 +1,279 @@
+"""Which endpoint is asked next, and which is left alone until it is well again.
+
+Everything happens on one event loop: state changes between two `await`s, so no lock is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from loguru import logger
+
+from tagger_daemon.errors import (
+    ConfigurationError,
+    ReplyTimeout,
+    ServerMisconfigured,
+    ServerUnavailable,
+    TaggerError,
+)
+from tagger_daemon.model import Value
+from tagger_daemon.vision.client import ChatClient, nothing_listens
+from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry
+
+#: Failures in a row that close an endpoint to photos. One is enough where nothing listens at all.
+TOLERATED: Final = 3
+
+#: Seconds between two looks at an endpoint that is down: the first, the growth, the most. The most and one
+#: look (`client.PROBE_SECONDS`) together are 5: no returned server goes unnoticed for longer.
+PAUSE: Final = 1.0
+PAUSE_GROWTH: Final = 1.5
+PAUSE_MOST: Final = 3.0
+
+#: Seconds between two looks at an endpoint that refuses us: it takes a person to change that.
+PAUSE_REFUSED: Final = 30.0
+
+State = Literal["unknown", "up", "down", "refused"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndpointStatus(Value):
+    """How one endpoint of one entry is doing."""
+
+    entry: str  # name of the registry entry
+    url: str  # base URL
+    state: State  # unknown: not looked at yet; refused: answers, but not for us
+    in_flight: int  # requests under way
+    asked: int  # requests sent to it so far
+    failed: int  # of these, how many brought no reply
+    last_error: str | None  # the server's last failure, in plain words; None once it has done well since
+    since: float  # when it came into this state, on the pool's clock, seconds
+
+
+@dataclass(eq=False, slots=True)
+class _Endpoint:
+    """One endpoint's books."""
+
+    entry: Entry
+    url: str
+    client: ChatClient
+    since: float
+    state: State = "unknown"
+    in_flight: int = 0
+    asked: int = 0
+    failed: int = 0
+    in_a_row: int = 0  # failures since the last reply
+    pause: float = PAUSE
+    last_error: str | None = None
+    watch: asyncio.Task[None] | None = None
+
+    def rank(self, session: str) -> bytes:
+        """Return this endpoint's weight for a session: the highest of all is the session's own."""
+        return hashlib.sha256(f"{session}\0{self.url}".encode(errors="surrogateescape")).digest()
+
+    def status(self) -> EndpointStatus:
+        return EndpointStatus(
+            entry=self.entry.name,
+            url=self.url,
+            state=self.state,
+            in_flight=self.in_flight,
+            asked=self.asked,
+            failed=self.failed,
+            last_error=self.last_error,
+            since=self.since,
+        )
+
+
+class Pool:
+    """All endpoints of the entries in use."""
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        keys: Mapping[str, str],
+    ) -> None:
+        """Prepare to ask the endpoints of `entries`; nothing is sent yet.
+
+        `keys` maps the names that entries give in `api_key_env` to keys, as the environment does.
+
+        Raises:
+            ConfigurationError: an entry's key is missing or cannot be sent.
+        """
+        self._clock = clock
+        self._changed = asyncio.Event()
+        now = clock()
+        self._endpoints = {
+            entry.name: [
+                _Endpoint(entry, url, ChatClient(url, entry, api_key=key_of(entry, keys), clock=clock), now)
+                for url in entry.endpoints
+            ]
+            for entry in {entry.name: entry for entry in entries}.values()
+        }
+
+    async def start(self) -> None:
+        """Look at every endpoint once, and go on looking at those that are not up."""
+        await asyncio.gather(*(self._look(endpoint) for endpoint in self._all()))
+
+    async def close(self) -> None:
+        """Stop looking, and close all connections."""
+        watches = [endpoint.watch for endpoint in self._all() if endpoint.watch]
+        for watch in watches:
+            watch.cancel()
+        await asyncio.gather(*watches, return_exceptions=True)
+        await asyncio.gather(*(endpoint.client.close() for endpoint in self._all()))
+
+    async def chat(self, entry: Entry, request: ChatRequest, *, session: str) -> ChatReply:
+        """Ask an endpoint of `entry`; where one is down, the next is tried at once.
+
+        All requests of one session (one photo) go to the same endpoint while that is up and has room, so that
+        the server finds the photo in its cache. With every endpoint busy, this waits for room.
+
+        Raises:
+            ServerUnavailable: no endpoint takes requests now.
+            ServerMisconfigured: no endpoint does, and all of them because they refuse us.
+            RequestRejected, ReplyError: as `ChatClient.chat`.
+        """
+        tried: set[_Endpoint] = set()
+        while True:
+            endpoint = await self._room(entry, session, tried)
+            try:
+                return await self._ask(endpoint, request, session)
+            except ServerUnavailable:
+                tried.add(endpoint)  # which keeps the reason, should no other have room for us
+            finally:
+                endpoint.in_flight -= 1
+                self._tell()
+
+    def available(self, entry: Entry) -> bool:
+        """Tell whether an endpoint of `entry` takes requests, as far as is known."""
+        return any(endpoint.state == "up" for endpoint in self._endpoints[entry.name])
+
+    async def wait_available(self, entries: Sequence[Entry]) -> None:
+        """Wait until each of `entries` has an endpoint that takes requests."""
+        while not all(self.available(entry) for entry in entries):
+            await self._changed.wait()
+
+    def snapshot(self) -> tuple[EndpointStatus, ...]:
+        """Return how every endpoint is doing."""
+        return tuple(endpoint.status() for endpoint in self._all())
+
+    def _all(self) -> list[_Endpoint]:
+        return [endpoint for endpoints in self._endpoints.values() for endpoint in endpoints]
+
+    def _tell(self) -> None:
+        """Wake all who wait for a change."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _room(self, entry: Entry, session: str, tried: set[_Endpoint]) -> _Endpoint:
+        """Take a place at an endpoint that has room: the session's own, or the next in its order.
+
+        The order is a rendezvous hash: an endpoint that goes or comes moves no sessions but its own.
+        """
+        ranked = sorted(self._endpoints[entry.name], key=lambda one: one.rank(session), reverse=True)
+        while True:
+            usable = [endpoint for endpoint in ranked if endpoint.state == "up" and endpoint not in tried]
+            if not usable:
+                raise self._nobody(entry, ranked)
+            for endpoint in usable:
+                if endpoint.in_flight < entry.limits.max:
+                    endpoint.in_flight += 1
+                    return endpoint
+            await self._changed.wait()
+
+    def _nobody(self, entry: Entry, endpoints: Sequence[_Endpoint]) -> ServerUnavailable:
+        kind = ServerMisconfigured if all(one.state == "refused" for one in endpoints) else ServerUnavailable
+        reasons = "; ".join(one.last_error or f"{one.url} was not looked at yet" for one in endpoints)
+        return kind(f"no server takes requests for {entry.name!r}: {reasons}")
+
+    async def _ask(self, endpoint: _Endpoint, request: ChatRequest, session: str) -> ChatReply:
+        endpoint.asked += 1
+        try:
+            reply = await endpoint.client.chat(request, session=session)
+        except TaggerError as error:
+            endpoint.failed += 1
+            if isinstance(error, ReplyTimeout):
+                await self._acquit(endpoint, error)
+            if isinstance(error, ServerUnavailable):
+                self._blame(endpoint, error)
+            raise
+        endpoint.in_a_row, endpoint.pause, endpoint.last_error = 0, PAUSE, None
+        return reply
+
+    async def _acquit(self, endpoint: _Endpoint, error: ReplyTimeout) -> None:
+        """Look whether a photo that got no answer in time met a server that answers nobody.
+
+        Raises:
+            ServerUnavailable: it did, so that the photo is not to blame.
+        """
+        await self._look(endpoint)
+        if endpoint.state != "up":
+            raise ServerUnavailable(endpoint.last_error) from error
+
+    def _blame(self, endpoint: _Endpoint, error: ServerUnavailable) -> None:
+        """Count a failure that is the server's, and leave the endpoint alone once it is enough."""
+        endpoint.in_a_row += 1
+        endpoint.last_error = str(error)
+        at_once = isinstance(error, ServerMisconfigured) or nothing_listens(error)
+        if at_once or endpoint.in_a_row >= TOLERATED:
+            self._shut(endpoint, error)
+
+    def _shut(self, endpoint: _Endpoint, error: ServerUnavailable) -> None:
+        refused = isinstance(error, ServerMisconfigured)
+        endpoint.last_error = str(error)
+        self._enter(endpoint, "refused" if refused else "down")
+        if endpoint.watch is None:
+            endpoint.watch = asyncio.create_task(self._watch(endpoint), name=f"watch {endpoint.url}")
+
+    async def _watch(self, endpoint: _Endpoint) -> None:
+        """Look again and again until the endpoint is up."""
+        while endpoint.state != "up":
+            refused = endpoint.state == "refused"
+            await asyncio.sleep(PAUSE_REFUSED if refused else endpoint.pause)
+            if not refused:
+                endpoint.pause = min(endpoint.pause * PAUSE_GROWTH, PAUSE_MOST)
+            await self._look(endpoint)
+        endpoint.watch = None
+
+    async def _look(self, endpoint: _Endpoint) -> None:
+        try:
+            await endpoint.client.ready()
+        except ServerUnavailable as error:
+            self._shut(endpoint, error)
+        else:
+            endpoint.last_error = None
+            if endpoint.state in {"down", "refused"}:
+                # A server may look well and still fail: after a fall, the next failure counts for all.
+                endpoint.in_a_row = TOLERATED - 1
+            self._enter(endpoint, "up")
+
+    def _enter(self, endpoint: _Endpoint, state: State) -> None:
+        if endpoint.state == state:
+            return
+        endpoint.state, endpoint.since = state, self._clock()
+        if state == "up":
+            logger.info("{}: {} is up", endpoint.entry.name, endpoint.url)
+        elif state == "refused":
+            logger.error("{}: {}", endpoint.entry.name, endpoint.last_error)
+        else:
+            logger.warning("{}: {}; photos wait or go elsewhere", endpoint.entry.name, endpoint.last_error)
+        self._tell()
+
+
+def key_of(entry: Entry, keys: Mapping[str, str]) -> str | None:
+    """Return the key that an entry asks for, None where it asks for none.
+
+    Raises:
+        ConfigurationError: the variable that it names is not there.
+    """
+    if entry.api_key_env is None:
+        return None
+    if entry.api_key_env not in keys:
+        raise ConfigurationError(f"{entry.name!r} needs the key in {entry.api_key_env}, which is not set")
+    return keys[entry.api_key_env]
