@@ -1,0 +1,143 @@
+"""Carrying out a plan: write a copy, prove it right, put it in the file's place.
+
+The original is never opened for writing. Whatever goes wrong, it is as it was, and no copy stays behind.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tagger_daemon.errors import FolderUnavailable, PhotoChanged, PhotoGone, VerificationFailed, WriteRefused
+from tagger_daemon.metadata.exiftool import Answer, ExifTool, path_argument
+from tagger_daemon.metadata.files import (
+    check_folder,
+    check_replaceable,
+    dress_like,
+    fingerprint,
+    folder_trouble,
+    publish,
+    publish_new,
+    temporary_copy,
+)
+from tagger_daemon.metadata.read import picture_hash, show
+from tagger_daemon.metadata.sidecar import EMPTY
+from tagger_daemon.metadata.verify import differences
+from tagger_daemon.model import WritePlan, Written
+from tagger_daemon.settings import MetadataSettings
+
+CREATED = re.compile(r"^\s*1 image files created$", re.MULTILINE)  # exit status 0 alone proves nothing
+DISK_FULL = re.compile(r"no space left|disk quota|read-only file system", re.IGNORECASE)
+
+
+def apply_plan(exiftool: ExifTool, plan: WritePlan, settings: MetadataSettings) -> Written:
+    """Write what the plan says and nothing else. A plan without writes touches nothing.
+
+    Raises:
+        PhotoGone: the photo is not there.
+        PhotoChanged: the file is not the one that the plan was made against.
+        WriteRefused: it could not be written, and why.
+        VerificationFailed: the copy was not as planned.
+        FolderUnavailable: disk full, read-only, or no right to write there.
+        ExiftoolDied: exiftool died or hung.
+    """
+    photo = plan.existing.photo.path
+    if not photo.exists():
+        raise PhotoGone(f"{photo.name} is no longer there")
+    target = Path(os.path.realpath(plan.target))
+    if plan.writes:
+        with folder_trouble(target.parent):
+            if plan.existing.source_fingerprint is None:
+                _create(exiftool, plan, target)
+            else:
+                _replace(exiftool, plan, target, settings)
+    return Written(
+        target=plan.target,
+        target_fingerprint=fingerprint((target if target.exists() else photo).stat()),
+        photo_fingerprint=fingerprint(photo.stat()),
+        content_hash=picture_hash(exiftool, photo),
+    )
+
+
+def _replace(exiftool: ExifTool, plan: WritePlan, target: Path, settings: MetadataSettings) -> None:
+    status = _unchanged_status(plan, target)
+    check_replaceable(target, status, allow_hard_links=settings.allow_hard_links)
+    check_folder(target.parent, status.st_size)
+    with temporary_copy(target) as temp:
+        _edit(exiftool, target, temp, plan)
+        if plan.existing.embedded and picture_hash(exiftool, temp) != picture_hash(exiftool, target):
+            raise VerificationFailed(
+                f"{target.name} was left alone: writing would have changed the picture itself"
+            )
+        dress_like(temp, target, status, preserve_mtime=settings.preserve_mtime)
+        _unchanged_status(plan, target)
+        publish(temp, target)
+
+
+def _create(exiftool: ExifTool, plan: WritePlan, target: Path) -> None:
+    check_folder(target.parent, len(EMPTY))
+    with temporary_copy(target) as temp, exiftool.private_file(EMPTY, ".xmp") as empty:
+        _edit(exiftool, empty, temp, plan)
+        publish_new(temp, target)
+
+
+def _unchanged_status(plan: WritePlan, target: Path) -> os.stat_result:
+    try:
+        status = target.stat()
+    except FileNotFoundError as error:
+        raise PhotoChanged(f"{target.name} disappeared meanwhile") from error
+    if fingerprint(status) != plan.existing.source_fingerprint:
+        raise PhotoChanged(f"{target.name} changed meanwhile")
+    return status
+
+
+def _edit(exiftool: ExifTool, source: Path, temp: Path, plan: WritePlan) -> None:
+    """Make the edited copy `temp` of `source`, and prove that it is what was planned."""
+    before, charset = show(exiftool, source)
+    values = {write.tag: write.value for write in plan.writes}
+    copy_iim, finish_iim = _iim_options(values)
+    with exiftool.values_file(values) as given, _as_output(exiftool, temp) as output:
+        options = ("-api", "LargeFileSupport=1", *charset, *copy_iim, given, *finish_iim)
+        answer = exiftool.ask(*options, "-o", output, path_argument(source))
+    _check_answer(answer, plan.target, temp)
+    after, _ = show(exiftool, temp)
+    wrong = differences(before, after, plan.writes)
+    if wrong:
+        raise VerificationFailed(f"{plan.target.name} was left alone: {'; '.join(wrong[:3])}")
+
+
+def _iim_options(tags: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the options before and after the values where the legacy block is written to, else none.
+
+    The whole block is read and written anew, so that its old encoding becomes UTF-8 for all its fields;
+    those that get new values are left out, or lists would be doubled. The digest tells Adobe's programs
+    that block and XMP agree.
+    """
+    iim = [tag for tag in tags if tag.startswith("IPTC:")]
+    if not iim:
+        return (), ()
+    copied = ("-tagsfromfile", "@", "-iptc:all", *(f"--{tag}" for tag in iim))
+    return copied, ("-IPTC:CodedCharacterSet=UTF8", "-IPTCDigest=new")
+
+
+@contextmanager
+def _as_output(exiftool: ExifTool, temp: Path) -> Iterator[bytes]:
+    """Give the copy's name as the output argument, in which exiftool would expand `%d` and the like."""
+    if "%" not in str(temp.parent):
+        yield path_argument(temp)
+        return
+    with exiftool.private_link(temp.parent) as folder:
+        yield path_argument(folder / temp.name)
+
+
+def _check_answer(answer: Answer, target: Path, temp: Path) -> None:
+    if answer.status == 0 and CREATED.search(f"{answer.stdout.decode('utf-8', 'replace')}\n{answer.stderr}"):
+        return
+    if DISK_FULL.search(answer.stderr):
+        raise FolderUnavailable(f"{temp.parent} cannot be written to now: the disk is full or read-only")
+    reason = next((line for line in answer.stderr.splitlines() if line.startswith("Error")), answer.stderr)
+    reason = reason.removeprefix("Error:").partition(" - /")[0].strip()
+    raise WriteRefused(f"{target.name} could not be written: {reason or 'exiftool gave no reason'}")

@@ -1,0 +1,162 @@
+"""The file system's part of a safe write: fingerprints, copies, and putting one in a file's place."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from tagger_daemon.errors import FolderUnavailable, PhotoChanged, WriteRefused
+from tagger_daemon.metadata.naming import is_our_temp, temp_name
+from tagger_daemon.model import Fingerprint
+
+FOLDER_TROUBLE = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "the folder may not be written to",
+    errno.EPERM: "the folder may not be written to",
+    errno.EIO: "the disk reports an error",
+    errno.ENOTCONN: "the disk is not connected",
+    errno.ESTALE: "the disk is not connected",
+}
+NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
+SPARE = 1 << 20  # bytes that must be free beyond the size of the copy
+
+
+def fingerprint(status: os.stat_result) -> Fingerprint:
+    """Return what tells this content of a file from another."""
+    return Fingerprint(size=status.st_size, mtime_ns=status.st_mtime_ns, inode=status.st_ino)
+
+
+@contextlib.contextmanager
+def folder_trouble(folder: Path) -> Iterator[None]:
+    """Turn the operating system's errors that are the folder's fault into `FolderUnavailable`."""
+    try:
+        yield
+    except OSError as error:
+        reason = FOLDER_TROUBLE.get(error.errno or 0)
+        if reason is None:
+            raise
+        raise FolderUnavailable(f"{folder} cannot be written to now: {reason}") from error
+
+
+def check_folder(folder: Path, size: int) -> None:
+    """Make sure that a copy of `size` bytes can be made in a folder.
+
+    Raises:
+        FolderUnavailable: disk full or read-only, no right to write.
+    """
+    with folder_trouble(folder):
+        space = os.statvfs(folder)
+        if space.f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        if space.f_bavail * space.f_frsize < size + SPARE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def check_replaceable(target: Path, status: os.stat_result, *, allow_hard_links: bool) -> None:
+    """Make sure that a file may be replaced by its edited copy.
+
+    Raises:
+        WriteRefused: it is write-protected, has a second name, or is no regular file.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise WriteRefused(f"{target.name} is not a regular file")
+    if not status.st_mode & 0o222 or not os.access(target, os.W_OK):
+        raise WriteRefused(f"{target.name} is write-protected; allow writing to it and it will be tagged")
+    if status.st_nlink > 1 and not allow_hard_links:
+        raise WriteRefused(
+            f"{target.name} has {status.st_nlink} names (hard links), and only one would get the words; "
+            "allow_hard_links = true writes all the same"
+        )
+
+
+@contextlib.contextmanager
+def temporary_copy(target: Path) -> Iterator[Path]:
+    """Give the name of a copy to be made beside `target`; what is left of it afterwards is removed."""
+    temp = target.with_name(temp_name(target, secrets.token_hex(6)))
+    try:
+        yield temp
+    finally:
+        temp.unlink(missing_ok=True)
+
+
+def dress_like(temp: Path, target: Path, status: os.stat_result, *, preserve_mtime: bool) -> None:
+    """Give the copy the original's owner, mode and extended attributes, and its date if that is wished.
+
+    Raises:
+        WriteRefused: the owner cannot be kept.
+    """
+    try:
+        os.chown(temp, status.st_uid, status.st_gid)
+    except PermissionError as error:
+        raise WriteRefused(
+            f"{target.name} belongs to another user and could not be kept so; run the service as its owner"
+        ) from error
+    shutil.copystat(target, temp)
+    if not preserve_mtime:
+        os.utime(temp)  # photo programs notice a change by its date
+
+
+def publish(temp: Path, target: Path) -> None:
+    """Put a finished copy in the place of an existing file, on disk before its name is."""
+    _flush(temp)
+    temp.replace(target)
+    _flush(target.parent)
+
+
+def publish_new(temp: Path, target: Path) -> None:
+    """Give a finished file its name, if nobody else took it meanwhile.
+
+    Raises:
+        PhotoChanged: somebody did.
+    """
+    _flush(temp)
+    try:
+        os.link(temp, target)
+    except FileExistsError as error:
+        raise PhotoChanged(f"{target.name} appeared meanwhile") from error
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
+        _claim_and_replace(temp, target)
+    _flush(target.parent)
+
+
+def sweep(folder: Path) -> tuple[Path, ...]:
+    """Remove the copies that interrupted writes left in a folder and below it, and return their names.
+
+    To be called before any write starts: copies that are being made look the same.
+    """
+    removed = []
+    for parent, _, names in os.walk(folder):
+        for name in filter(is_our_temp, names):
+            path = Path(parent, name)
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return tuple(removed)
+
+
+def _claim_and_replace(temp: Path, target: Path) -> None:
+    """Do as a hard link would, where the file system knows none."""
+    try:
+        target.open("xb").close()
+    except FileExistsError as error:
+        raise PhotoChanged(f"{target.name} appeared meanwhile") from error
+    temp.replace(target)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,141 @@
+"""Reading what a photo and its sidecars say now."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tagger_daemon.errors import FolderUnavailable, PhotoGone, PhotoUnreadable
+from tagger_daemon.metadata import fields, gather
+from tagger_daemon.metadata.exiftool import ExifTool, path_argument
+from tagger_daemon.metadata.files import fingerprint
+from tagger_daemon.metadata.naming import MODERN, Place, extension, place_for, sidecar_names
+from tagger_daemon.metadata.picturehash import content_hash
+from tagger_daemon.metadata.properties import Properties, parse_properties
+from tagger_daemon.metadata.sidecar import check_sidecar
+from tagger_daemon.model import Existing, Fingerprint, Photo
+
+SHOW = ("-X", "-struct", "-G1", "-n", "-api", "LargeFileSupport=1")
+IIM_IS_UTF8 = ("-charset", "iptc=UTF8")
+KEEPS_IIM = frozenset({"jpg", "jpeg", "jpe", "tif", "tiff", "psd", "psb"})  # Adobe removes the block from DNG
+
+
+def show(exiftool: ExifTool, path: Path) -> tuple[Properties, tuple[str, ...]]:
+    """Return every property of a file, exactly, and the options that its legacy block has to be read with.
+
+    Raises:
+        PhotoGone: it is not there.
+        PhotoUnreadable: exiftool cannot read it, and why.
+    """
+    properties = _show(exiftool, path)
+    if gather.iim_is_undeclared_utf8(properties):
+        return _show(exiftool, path, *IIM_IS_UTF8), IIM_IS_UTF8
+    return properties, ()
+
+
+def picture_hash(exiftool: ExifTool, path: Path) -> str:
+    """Return a hash of a photo's picture data: our own, or exiftool's for the kinds that only it can follow.
+
+    Raises:
+        PhotoGone: the file is not there.
+        PhotoUnreadable: it may not be read, or is damaged.
+    """
+    if extension(path) in MODERN:
+        known = (
+            exiftool.ask("-s3", "-ImageDataHash", path_argument(path))
+            .stdout.decode("ascii", "replace")
+            .strip()
+        )
+        if known:  # versions before 12.63 do not know it, and are never used to write into these files
+            return known
+    return content_hash(path)
+
+
+def read_existing(
+    exiftool: ExifTool, photo: Photo, *, version: tuple[int, int], ignore_captions: Sequence[str]
+) -> Existing:
+    """Return what file and sidecars say, and where the next write goes.
+
+    Raises:
+        PhotoGone: the photo is not there.
+        PhotoUnreadable: it cannot be read.
+        PhotoUnsupported: nothing is known about this kind of file.
+        WriteRefused: its sidecar cannot be rewritten without loss.
+    """
+    image_fingerprint = _fingerprint(photo.path)
+    shown: dict[str, Properties] = {}
+    siblings = _siblings(photo.path.parent)
+    for name in sidecar_names(photo.path, siblings):
+        shown[name] = _show_sidecar(exiftool, photo.path.with_name(name))
+    owners = {name: owner for name, seen in shown.items() if (owner := seen.text(fields.SIDECAR_FOR))}
+    place = place_for(photo.path, siblings, owners, exiftool_version=version)
+    target_fingerprint = image_fingerprint if place.embedded else _sidecar_fingerprint(place)
+    image, _ = show(exiftool, photo.path)
+    sidecars = [shown[path.name] for path in place.sidecars]
+    layers = [image, *sidecars] if place.embedded else [*sidecars, image]
+    two_blocks = image.has_group("IPTC2")
+    notes = [place.note] if place.note else []
+    if two_blocks:
+        notes.append("two IPTC blocks stand in the file; both are left as they are")
+    return Existing(
+        photo=photo,
+        source=place.target,
+        embedded=place.embedded,
+        source_fingerprint=target_fingerprint,
+        title=gather.title(layers, ignore_captions),
+        description=gather.description(layers, ignore_captions),
+        alt_text=gather.alt_text(layers),
+        keywords=gather.keywords(layers),
+        hierarchical=gather.hierarchical(layers),
+        has_iptc=place.embedded
+        and extension(photo.path) in KEEPS_IIM
+        and image.has_group("IPTC")
+        and not two_blocks,
+        marker=gather.marker(layers),
+        facts=gather.facts([image, *sidecars]),
+        notes=tuple(notes),
+    )
+
+
+def _show(exiftool: ExifTool, path: Path, *options: str) -> Properties:
+    answer = exiftool.ask(*SHOW, *options, path_argument(path))
+    properties = parse_properties(answer.stdout) if answer.stdout.strip() else Properties()
+    if answer.status != 0:
+        if not path.exists():
+            raise PhotoGone(f"{path.name} is no longer there")
+        reason = properties.text("ExifTool:Error") or answer.stderr.partition(" - ")[0]
+        raise PhotoUnreadable(f"{path.name} cannot be read: {reason.removeprefix('Error: ')}")
+    if (properties.text("File:MIMEType") or "").startswith("text/"):
+        raise PhotoUnreadable(f"{path.name} cannot be read: it is a text file")
+    return properties
+
+
+def _show_sidecar(exiftool: ExifTool, path: Path) -> Properties:
+    content = path.read_bytes()
+    check_sidecar(content, path.name)
+    return _show(exiftool, path) if content.strip() else Properties()
+
+
+def _fingerprint(path: Path) -> Fingerprint:
+    try:
+        return fingerprint(path.stat())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PhotoGone(f"{path.name} is no longer there") from error
+    except PermissionError as error:
+        raise PhotoUnreadable(f"{path.name} may not be read") from error
+
+
+def _sidecar_fingerprint(place: Place) -> Fingerprint | None:
+    return fingerprint(place.target.stat()) if place.sidecars else None
+
+
+def _siblings(folder: Path) -> tuple[str, ...]:
+    try:
+        return tuple(path.name for path in folder.iterdir())
+    except FileNotFoundError as error:
+        raise PhotoGone(f"the folder {folder} is no longer there") from error
+    except OSError as error:
+        reason = os.strerror(error.errno or errno.EIO)
+        raise FolderUnavailable(f"the folder {folder} cannot be read now: {reason}") from error
