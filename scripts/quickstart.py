@@ -12,14 +12,14 @@ import json
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tagger_daemon.intake.eligible import Eligibility
-
 from make_samples import make_inbox
+from tagger_daemon.intake.eligible import Eligibility
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "demo"
@@ -99,6 +99,8 @@ def _fill(inbox: Path, source: Path | None) -> None:
             if not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(path, target)
+                # Originals may be write-protected; the copies are there to be written to.
+                target.chmod(target.stat().st_mode | stat.S_IWUSR)
                 copied += path == photo
     more = f" (the first {MOST_PHOTOS} of {len(photos)})" if len(photos) > MOST_PHOTOS else ""
     _say(f"{copied} photos of {source} copied to {inbox}{more}; the originals are not touched")

@@ -33,6 +33,8 @@ from tagger_daemon.settings import Settings
 
 Watcher = Callable[[Snapshot], None]
 
+#: Columns where there is no terminal to ask for its width.
+PIPED_WIDTH = 140
 #: Rows of the table at the end; more are in the day's page.
 LONGEST_TABLE = 60
 
@@ -96,7 +98,7 @@ def print_outcome(state: StateDirectory) -> Exit:
     Returns:
         AMISS when photos failed.
     """
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
     with read_only(state.database) as db:
         found = records.latest_records(db)
         page = make_page(state, db, local_now().date(), now=local_now())

@@ -55,14 +55,22 @@ def make_plan(
     if existing.keywords or existing.hierarchical:
         kept.append(Kept(field="Keywords", reason="those that were there stay"))
     if not texts and not lists:
-        return WritePlan(existing=existing, writes=(), kept=tuple(kept))
+        return WritePlan(existing=existing, result=existing, writes=(), kept=tuple(kept))
     writes = [TagWrite(tag=_in_default_language(tag), value=text) for tag, text in texts.items()]
-    writes += [TagWrite(tag=tag, value=words) for tag, words in lists.items()]
+    stood = {fields.KEYWORDS: existing.keywords, fields.HIERARCHICAL: existing.hierarchical}
+    writes += [TagWrite(tag=tag, value=words, before=stood.get(tag)) for tag, words in lists.items()]
     if existing.source_fingerprint is None:
         writes.append(TagWrite(tag=fields.SIDECAR_FOR, value=extension(existing.photo.path).upper()))
     writes.append(TagWrite(tag=fields.METADATA_DATE, value=fields.exiftool_date(now)))
     writes += _marker(existing, annotation, texts, new_words, content_hash, tool_version, now)
-    return WritePlan(existing=existing, writes=tuple(writes), kept=tuple(kept))
+    result = existing.evolve(
+        title=texts.get(fields.TITLE, existing.title),
+        description=texts.get(fields.DESCRIPTION, existing.description),
+        alt_text=texts.get(fields.ALT_TEXT, existing.alt_text),
+        keywords=lists.get(fields.KEYWORDS, existing.keywords),
+        hierarchical=lists.get(fields.HIERARCHICAL, existing.hierarchical),
+    )
+    return WritePlan(existing=existing, result=result, writes=tuple(writes), kept=tuple(kept))
 
 
 def _fill(

@@ -57,10 +57,8 @@ class Arrivals:
         self._eligibility = Eligibility(intake.ignore)
         self._tracker = SettleTracker(intake.settle_seconds)
         self._wake = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        self._watcher = Watcher(
-            folders, self._eligibility, wake=lambda: loop.call_soon_threadsafe(self._wake.set)
-        )
+        self._loop = asyncio.get_running_loop()
+        self._watcher = Watcher(folders, self._eligibility, wake=self._wake_from_thread)
         self._dirty: set[Path] = set()  # folders to scan, watch folders or parts of them
         self._from_scan: set[Path] = set()  # pending paths that no event announced: they are catch-up
         self._busy = False
@@ -142,6 +140,9 @@ class Arrivals:
             if time.monotonic() >= next_rescan:
                 self.rescan()
                 next_rescan = time.monotonic() + self._settings.rescan_minutes * 60
+
+    def _wake_from_thread(self) -> None:
+        self._loop.call_soon_threadsafe(self._wake.set)
 
     def _take_events(self) -> None:
         self._wake.clear()
