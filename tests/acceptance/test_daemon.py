@@ -10,6 +10,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from PIL import Image
 
 from make_samples import draw_photo, make_broken
 from support.model_server import ModelServer, Recorded, Say, answer, image_bytes, system_text, text
-from support.running import House, entry, read_tags, wait_until
+from support.running import ROOT, House, entry, read_tags, wait_until
 from tagger_daemon.model import JobState, Stage
 
 pytestmark = pytest.mark.timeout(150)
@@ -52,6 +53,7 @@ def test_thirty_photos_dropped_while_it_runs(house: House, server: ModelServer) 
     assert set(asked(requests).values()) == {1}
     assert server.max_in_flight > 1
 
+    pictures = {answer("caption", image_bytes(request)): image_bytes(request) for request in requests}
     tags = read_tags(photos)
     for photo in photos:
         found = tags[photo.name]
@@ -229,7 +231,6 @@ def test_killed_again_and_again_every_photo_is_written_once(house: House, server
     assert not [path for path in house.inbox.iterdir() if path not in photos]
     for found in read_tags(photos).values():
         assert len(found["XMP-dc:Subject"]) == len(set(found["XMP-dc:Subject"]))
-        assert found["XMP-tagger:SchemaVersion"] == 1 if "XMP-tagger:SchemaVersion" in found else True
     lines = Counter(line["id"] for line in house.audit())
     assert set(lines.values()) == {1}
     written = Counter(line["image"] for line in house.audit() if line["outcome"] in ("written", "unchanged"))
@@ -365,7 +366,7 @@ def test_a_role_that_nobody_can_fill_is_an_error_at_start(
 def test_the_built_in_server_is_started_asked_and_stopped_by_the_loader(
     tmp_path: Path, free_port: int
 ) -> None:
-    registry = json.loads(Path("config/registry.example.json").read_text())
+    registry = json.loads((ROOT / "config" / "registry.example.json").read_text())
     builtin = next(one for one in registry if one["backend"] == "builtin")
     builtin["serving"]["endpoints"] = [f"http://127.0.0.1:{free_port}/v1"]
     house = House(root=tmp_path, registry=[builtin])
@@ -437,17 +438,17 @@ def test_nothing_is_torn_when_the_photos_disk_is_full(house: House, server: Mode
         os.system(f"umount '{house.inbox}'")
 
 
-def _listens(port: int) -> bool:
-    import socket
+def _asked_or_done(house: House, server: ModelServer, requests: int) -> bool:
+    return len(server.chat_requests) >= requests or house.counts().get(JobState.DONE) == 12
 
+
+def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture
 def free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

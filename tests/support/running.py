@@ -19,6 +19,8 @@ from tagger_daemon.backlog.store import draft_from_json
 from tagger_daemon.database import read_only
 from tagger_daemon.model import Draft, JobState
 
+ROOT = Path(__file__).resolve().parent.parent.parent
+
 #: Generous: a loaded machine must not fail a test.
 PATIENCE = 45.0
 
@@ -111,6 +113,7 @@ class House:
     def spawn(self, *arguments: str) -> Running:
         """Start `run`."""
         log = (self.root / "log").open("ab")
+        mark = log.tell()
         process = subprocess.Popen(
             self.command("run", *arguments), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._env()
         )
