@@ -312,9 +312,10 @@ async def test_a_host_that_does_not_exist_is_unavailable() -> None:
     assert nothing_listens(caught.value)
 
 
+@pytest.mark.parametrize("before", [0, 160])  # characters; the latter has the key cut in the middle
 @pytest.mark.parametrize("status", [400, 401, 404, 503])
-async def test_the_key_is_sent_and_never_told(server: ModelServer, status: int) -> None:
-    quoting = error_body("nested", f"{'x' * 190} Incorrect API key {KEY} provided", status)
+async def test_the_key_is_sent_and_never_told(server: ModelServer, status: int, before: int) -> None:
+    quoting = error_body("nested", f"{'x' * before} Incorrect API key {KEY} provided", status)
     server.script("caption", Fail(status, quoting))
     async with asking(server.base_url, api_key=KEY, api_key_env="VLM_KEY") as client:
         with pytest.raises(TaggerError) as caught:

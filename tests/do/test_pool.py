@@ -323,6 +323,12 @@ async def test_a_state_has_the_time_of_its_beginning(server: ModelServer) -> Non
     await pool.close()
 
 
+async def test_an_entry_that_serves_several_roles_has_one_set_of_books(server: ModelServer) -> None:
+    entry = an_entry(server.base_url)
+    async with pooling(entry, entry) as pool:
+        assert the_only(pool.snapshot()).state == "up"
+
+
 async def test_a_key_is_looked_up_by_the_name_that_the_entry_gives(server: ModelServer) -> None:
     entry = an_entry(server.base_url, api_key_env="VLM_KEY")
     pool = Pool([entry], keys={"VLM_KEY": "the-key"})

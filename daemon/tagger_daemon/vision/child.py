@@ -1,0 +1,109 @@
+"""A program that we started: its process group, and the last lines of what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Final, Self
+
+#: Lines of output that are kept, and the most characters of each.
+LOG_LINES: Final = 200
+LOG_WIDTH: Final = 500
+
+#: Seconds between SIGTERM and SIGKILL.
+GRACE: Final = 5.0
+
+#: Seconds between two looks whether a process group is gone, and for reading out the output of a dead one.
+LOOK: Final = 0.05
+READ_OUT: Final = 1.0
+
+
+class LogTail:
+    """The last lines of an output that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque(maxlen=LOG_LINES)
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece; progress bars end their lines with a carriage return."""
+        *lines, rest = re.split(rb"[\r\n]+", self._rest + piece)
+        self._rest = rest[: 4 * LOG_WIDTH]  # what does not fit will not be shown
+        self._lines.extend(filter(None, map(_printable, lines)))
+
+    def lines(self) -> tuple[str, ...]:
+        """Return what was kept, oldest first, an unfinished line included."""
+        unfinished = _printable(self._rest)
+        return (*self._lines, unfinished) if unfinished else tuple(self._lines)
+
+
+class Child:
+    """A running program in a process group of its own."""
+
+    def __init__(self, process: Process, tail: LogTail) -> None:
+        """Take charge of a process that leads its group and writes to a pipe; use `start` to have one."""
+        self._process = process
+        self._drain = asyncio.create_task(self._read(tail), name=f"output of {process.pid}")
+
+    @classmethod
+    async def start(cls, argv: Sequence[str], *, env: Mapping[str, str], tail: LogTail) -> Self:
+        """Start a program, without a shell; what it writes goes to `tail`.
+
+        Raises:
+            OSError: there is no such program, or it may not be run.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *argv, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, env=env, start_new_session=True
+        )
+        return cls(process, tail)
+
+    @property
+    def pid(self) -> int:
+        """The program's process id, which is its group's too."""
+        return self._process.pid
+
+    async def wait(self) -> str:
+        """Wait for the program's end, and tell how it came."""
+        status = await self._process.wait()
+        return f"was ended by signal {-status}" if status < 0 else f"stopped with exit status {status}"
+
+    async def end(self) -> None:
+        """End the program and its group: SIGTERM, and after `GRACE` SIGKILL to what is left."""
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE):
+                await self._process.wait()
+                while self._signal(0):  # noqa: ASYNC110  # nothing tells of a group's end
+                    await asyncio.sleep(LOOK)
+        self._signal(signal.SIGKILL)
+        await self._process.wait()
+        await self.read_out()
+        self._drain.cancel()
+
+    async def read_out(self) -> None:
+        """Read a dead program's output to its end, unless a child that left its group holds the pipe."""
+        await asyncio.wait({self._drain}, timeout=READ_OUT)
+
+    async def _read(self, tail: LogTail) -> None:
+        assert self._process.stdout is not None
+        while piece := await self._process.stdout.read(1 << 16):
+            tail.feed(piece)
+
+    def _signal(self, number: int) -> bool:
+        """Signal the group; tell whether there is one. Signal 0 only asks."""
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+def _printable(line: bytes) -> str:
+    text = line.decode(errors="replace")
+    return "".join(c if c.isprintable() else " " for c in text).rstrip()[:LOG_WIDTH]
