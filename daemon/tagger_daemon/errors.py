@@ -12,6 +12,7 @@ Every class names exactly one `Fate`; a test fails if one does not.
     │   ├── PhotoUnsupported        FAIL      not a picture of a kind that is handled
     │   └── PhotoTooLarge           FAIL      more pixels than the limit
     ├── ServerUnavailable           WAIT      down, loading, overloaded: no attempt charged
+    │   ├── ServerFailed            WAIT      broke down on this request: the pool finds out whose fault it is
     │   └── ServerMisconfigured     WAIT      wrong key, unknown model: waits, and says so loudly
     ├── RequestRejected             RETRY     the server refuses this request (400, 413, 422)
     ├── ReplyError                  RETRY     back-off and jitter, a bounded number of times
@@ -99,6 +100,10 @@ class ServerUnavailable(TaggerError):
     """No endpoint of the entry takes requests now."""
 
     fate = Fate.WAIT
+
+
+class ServerFailed(ServerUnavailable):
+    """The server broke down while it worked on this request."""
 
 
 class ServerMisconfigured(ServerUnavailable):

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 #: Generous: a loaded machine must not fail a test.
 PATIENCE = 45.0
 
-SCENES = ("sunset", "mountains", "still life", "meadow", "night", "autumn")
+SCENES = ("sunset", "mountains", "still_life", "meadow", "night", "leaves")
 
 
 def entry(base_url: str, **changes: Any) -> dict[str, Any]:
@@ -117,9 +117,7 @@ class House:
         process = subprocess.Popen(
             self.command("run", *arguments), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._env()
         )
-        return Running(
-            process=process, log=self.root / "log", sink=log, mark=(self.root / "log").stat().st_size
-        )
+        return Running(process=process, log=self.root / "log", sink=log, mark=mark)
 
     def draw(self, count: int, *, suffix: str = ".jpg", size: int = 96, prefix: str = "photo") -> list[Path]:
         """Put photos into the watch folder, each by a rename, as a careful copier does."""

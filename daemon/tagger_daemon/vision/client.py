@@ -21,6 +21,7 @@ from tagger_daemon.errors import (
     ReplyMalformed,
     ReplyTimeout,
     RequestRejected,
+    ServerFailed,
     ServerMisconfigured,
     ServerUnavailable,
     TaggerError,
@@ -223,7 +224,9 @@ class ChatClient:
             return ServerMisconfigured(
                 f"{self._who} does not know the model {self._entry.served_model!r}{said}"
             )
-        if status in {408, 429} or status >= 500:
+        if status == 500:
+            return ServerFailed(f"{self._who} failed on the request{said}")
+        if status in {408, 429} or status > 500:
             return ServerUnavailable(f"{self._who} cannot answer now{said}")
         return RequestRejected(f"{self._who} refuses the request{said}")
 
@@ -233,6 +236,8 @@ class ChatClient:
             return self._too_late()
         if isinstance(cause, httpx2.DecodingError):
             return ReplyMalformed(f"{self._who} sent an answer that cannot be decompressed")
+        if isinstance(cause, _STALE):
+            return ServerFailed(f"{self._who} broke off the conversation: {_cause(cause)}")
         return ServerUnavailable(f"{self._who} cannot be reached: {_cause(cause)}")
 
     def _too_late(self) -> ReplyTimeout:

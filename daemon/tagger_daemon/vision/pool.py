@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from loguru import logger
@@ -17,6 +17,8 @@ from loguru import logger
 from tagger_daemon.errors import (
     ConfigurationError,
     ReplyTimeout,
+    RequestRejected,
+    ServerFailed,
     ServerMisconfigured,
     ServerUnavailable,
     TaggerError,
@@ -67,6 +69,7 @@ class _Endpoint:
     asked: int = 0
     failed: int = 0
     in_a_row: int = 0  # failures since the last reply
+    failing: set[str] = field(default_factory=set)  # sessions it failed or kept waiting since the last reply
     pause: float = PAUSE
     last_error: str | None = None
     watch: asyncio.Task[None] | None = None
@@ -198,23 +201,36 @@ class Pool:
             reply = await endpoint.client.chat(request, session=session)
         except TaggerError as error:
             endpoint.failed += 1
-            if isinstance(error, ReplyTimeout):
-                await self._acquit(endpoint, error)
+            if isinstance(error, ReplyTimeout | ServerFailed):
+                await self._judge(endpoint, error, session)
             if isinstance(error, ServerUnavailable):
                 self._blame(endpoint, error)
             raise
         endpoint.in_a_row, endpoint.pause, endpoint.last_error = 0, PAUSE, None
+        endpoint.failing.clear()
         return reply
 
-    async def _acquit(self, endpoint: _Endpoint, error: ReplyTimeout) -> None:
-        """Look whether a photo that got no answer in time met a server that answers nobody.
+    async def _judge(
+        self, endpoint: _Endpoint, error: ReplyTimeout | ServerFailed, session: str
+    ) -> None:
+        """Find out whose fault it is that a photo got no answer.
+
+        A server that looks well failed because of the photo, unless it fails one photo after the other.
 
         Raises:
-            ServerUnavailable: it did, so that the photo is not to blame.
+            ServerUnavailable: it is the server's.
+            RequestRejected: the server broke down on this photo; a timeout returns, and stands as it is.
         """
+        endpoint.failing.add(session)
         await self._look(endpoint)
         if endpoint.state != "up":
             raise ServerUnavailable(endpoint.last_error) from error
+        if len(endpoint.failing) >= TOLERATED:
+            unavailable = ServerUnavailable(f"{error}; neither did it answer others, though it says it is well")
+            self._shut(endpoint, unavailable)
+            raise unavailable from error
+        if isinstance(error, ServerFailed):
+            raise RequestRejected(str(error)) from error
 
     def _blame(self, endpoint: _Endpoint, error: ServerUnavailable) -> None:
         """Count a failure that is the server's, and leave the endpoint alone once it is enough."""
