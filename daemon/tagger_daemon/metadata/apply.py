@@ -64,10 +64,10 @@ def apply_plan(exiftool: ExifTool, plan: WritePlan, settings: MetadataSettings) 
 
 def _replace(exiftool: ExifTool, plan: WritePlan, target: Path, settings: MetadataSettings) -> None:
     status = _unchanged_status(plan, target)
-    check_replaceable(target, status, allow_hard_links=settings.allow_hard_links)
     check_folder(target.parent, status.st_size)
-    with temporary_copy(target) as temp:
-        _edit(exiftool, target, temp, plan)
+    check_replaceable(target, status, allow_hard_links=settings.allow_hard_links)
+    with temporary_copy(target) as temp, _source(exiftool, plan, target) as source:
+        _edit(exiftool, source, temp, plan)
         if plan.existing.embedded and picture_hash(exiftool, temp) != picture_hash(exiftool, target):
             raise VerificationFailed(
                 f"{target.name} was left alone: writing would have changed the picture itself"
@@ -82,6 +82,16 @@ def _create(exiftool: ExifTool, plan: WritePlan, target: Path) -> None:
     with temporary_copy(target) as temp, exiftool.private_file(EMPTY, ".xmp") as empty:
         _edit(exiftool, empty, temp, plan)
         publish_new(temp, target)
+
+
+@contextmanager
+def _source(exiftool: ExifTool, plan: WritePlan, target: Path) -> Iterator[Path]:
+    """Give what the copy is made of: the file itself, but for a blank sidecar, which exiftool cannot read."""
+    if plan.existing.embedded or target.read_bytes().strip():
+        yield target
+        return
+    with exiftool.private_file(EMPTY, ".xmp") as empty:
+        yield empty
 
 
 def _unchanged_status(plan: WritePlan, target: Path) -> os.stat_result:

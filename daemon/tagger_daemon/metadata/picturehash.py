@@ -137,6 +137,14 @@ def _psd(stream: BinaryIO) -> Iterator[bytes]:
     yield from _rest(stream)
 
 
+def _whole(stream: BinaryIO, length: int) -> bytes:
+    """Read so many bytes, of which none may be missing."""
+    data = stream.read(length)
+    if len(data) < length:
+        raise ValueError("the file ends too early")
+    return data
+
+
 class _Field(NamedTuple):
     """One entry of a TIFF directory."""
 
@@ -189,7 +197,7 @@ def _directory(stream: BinaryIO, position: int, layout: _Layout) -> tuple[dict[i
     stream.seek(position)
     (count,) = struct.unpack(layout.order + count_code, stream.read(struct.calcsize(count_code)))
     size = struct.calcsize(f"{layout.order}{entry_code}") + inline
-    table = stream.read(count * size)
+    table = _whole(stream, count * size)
     (following,) = struct.unpack(layout.order + offset_code, stream.read(inline).ljust(inline, b"\0"))
     directory = {}
     for start in range(0, len(table), size):
@@ -200,7 +208,7 @@ def _directory(stream: BinaryIO, position: int, layout: _Layout) -> tuple[dict[i
             if tag not in TIFF_PICTURE and tag != TIFF_SUBIFDS and tag not in TIFF_DATA | _REVERSED:
                 continue
             stream.seek(struct.unpack(layout.order + offset_code, value)[0])
-            value = stream.read(length)
+            value = _whole(stream, length)
         directory[tag] = _Field(kind=kind, raw=value[:length])
     return directory, following
 

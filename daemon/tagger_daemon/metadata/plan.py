@@ -135,9 +135,10 @@ def _marker(
 def _models_entry(origin: Origin) -> dict[str, str | None]:
     """Return what a photo may tell about who described it: enough to ask again, no host and no path."""
     model = origin.model.replace("\\", "/")
+    is_path = model.startswith(("/", "~", ".")) or model[1:3] == ":/"
     return {
         "entry": origin.entry,
-        "model": model.rpartition("/")[2] if model.startswith(("/", "~", ".")) else model,
+        "model": model.rpartition("/")[2] if is_path else model,
         "digest": origin.digest,
         "profile": origin.profile,
         "profile_hash": origin.profile_hash,

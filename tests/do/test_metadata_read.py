@@ -1,0 +1,232 @@
+"""Reading what photos and their sidecars say: exactly, from every place where a person may have written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.metadata_files import draw, open_store, photo_at, stamp
+from tagger_daemon.errors import PhotoGone, PhotoUnreadable, PhotoUnsupported, WriteRefused
+from tagger_daemon.metadata.picturehash import content_hash
+from tagger_daemon.metadata.sidecar import EMPTY
+from tagger_daemon.metadata.store import MetadataStore
+from tagger_daemon.model import Facts
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[MetadataStore]:
+    with open_store() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "psd", "dng"])
+def test_an_untagged_photo_says_nothing(tmp_path: Path, store: MetadataStore, kind: str) -> None:
+    photo = draw(tmp_path / f"photo.{kind}")
+    found = store.read(photo)
+    assert (found.source, found.embedded, found.source_fingerprint) == (photo.path, True, photo.fingerprint)
+    assert (found.title, found.description, found.alt_text, found.keywords) == (None, None, None, ())
+    assert (found.marker, found.has_iptc, found.facts) == (None, False, Facts())
+
+
+@pytest.mark.parametrize(
+    "word", ["2024", "1.50", "true", "True", "1e5", " x ", "a, b", "<b>&amp;", "日😀", "-x"]
+)
+def test_keywords_are_read_as_they_stand(tmp_path: Path, store: MetadataStore, word: str) -> None:
+    photo = draw(tmp_path / "photo.jpg", f"XMP-dc:Subject={word}")
+    assert store.read(photo).keywords == (word,)
+
+
+@pytest.mark.parametrize(
+    ("stamp_", "title"),
+    [
+        ("XMP-dc:Title=Mine", "Mine"),
+        ("XMP-dc:Title-de=Meins", "Meins"),
+        ("IPTC:ObjectName=Legacy", "Legacy"),
+        ("XMP-photoshop:Headline=News", "News"),
+    ],
+)
+def test_a_title_is_found_wherever_a_person_put_it(
+    tmp_path: Path, store: MetadataStore, stamp_: str, title: str
+) -> None:
+    assert store.read(draw(tmp_path / "photo.jpg", stamp_)).title == title
+
+
+@pytest.mark.parametrize(
+    ("stamp_", "description"),
+    [
+        ("XMP-dc:Description=Mine", "Mine"),
+        ("XMP-dc:Description-fr=La mienne", "La mienne"),
+        ("IPTC:Caption-Abstract=Legacy", "Legacy"),
+        ("EXIF:ImageDescription=Old", "Old"),
+        ("EXIF:ImageDescription=OLYMPUS DIGITAL CAMERA         ", None),
+        ("EXIF:ImageDescription=SONY DSC", None),
+        ("IPTC:Caption-Abstract=dcim\\100MEDIA\\X.JPG", None),
+        ("XMP-dc:Description=   ", None),
+    ],
+)
+def test_a_description_is_found_and_camera_junk_is_none(
+    tmp_path: Path, store: MetadataStore, stamp_: str, description: str | None
+) -> None:
+    assert store.read(draw(tmp_path / "photo.jpg", stamp_)).description == description
+
+
+def test_keywords_of_both_blocks_are_joined_and_hierarchies_kept(
+    tmp_path: Path, store: MetadataStore
+) -> None:
+    photo = draw(
+        tmp_path / "photo.jpg",
+        *("XMP-dc:Subject=Dog", "XMP-dc:Subject=sea"),
+        *("IPTC:Keywords=dog", "IPTC:Keywords=strand"),
+        "XMP-lr:HierarchicalSubject=Animals|Dog",
+    )
+    found = store.read(photo)
+    assert found.keywords == ("Dog", "sea", "strand")
+    assert found.hierarchical == ("Animals|Dog",)
+    assert found.has_iptc
+
+
+@pytest.mark.parametrize("charset", [(), ("IPTC:CodedCharacterSet=UTF8",)])
+def test_legacy_text_is_decoded_whether_latin_or_utf8(
+    tmp_path: Path, store: MetadataStore, charset: tuple[str, ...]
+) -> None:
+    assert store.read(draw(tmp_path / "photo.jpg", *charset, "IPTC:Keywords=café")).keywords == ("café",)
+
+
+def test_legacy_text_in_undeclared_utf8_is_known_for_what_it_is(tmp_path: Path, store: MetadataStore) -> None:
+    photo = draw(tmp_path / "photo.jpg", "IPTC:Keywords=café", iptc_charset="UTF8")
+    assert b"caf\xc3\xa9" in photo.path.read_bytes()
+    assert store.read(photo).keywords == ("café",)
+
+
+def test_facts_are_read_where_they_can_be_trusted(tmp_path: Path, store: MetadataStore) -> None:
+    photo = draw(
+        tmp_path / "photo.jpg",
+        *("EXIF:DateTimeOriginal=2024:05:01 12:34:56", "EXIF:ExposureTime=0.004", "EXIF:FNumber=8"),
+        *("EXIF:ISO=200", "EXIF:FocalLengthIn35mmFormat=35", "EXIF:Flash#=1"),
+        *(
+            "EXIF:GPSLatitude=33.5",
+            "EXIF:GPSLatitudeRef=S",
+            "EXIF:GPSLongitude=151",
+            "EXIF:GPSLongitudeRef=E",
+        ),
+        *("XMP-photoshop:City=Sydney", "IPTC:Country-PrimaryLocationName=Australia"),
+    )
+    assert store.read(photo).facts == Facts(
+        taken="2024-05-01T12:34:56",
+        latitude=-33.5,
+        place=("Sydney", "Australia"),
+        focal_length_35mm=35,
+        exposure_seconds=0.004,
+        f_number=8,
+        iso=200,
+        flash_fired=True,
+    )
+
+
+def test_implausible_facts_are_left_out(tmp_path: Path, store: MetadataStore) -> None:
+    photo = draw(
+        tmp_path / "photo.jpg",
+        *("EXIF:DateTimeOriginal=0000:00:00 00:00:00", "EXIF:ISO=0", "EXIF:FNumber=0"),
+        *("EXIF:GPSLatitude=0", "EXIF:GPSLatitudeRef=N", "EXIF:GPSLongitude=0", "EXIF:GPSLongitudeRef=E"),
+    )
+    assert store.read(photo).facts == Facts()
+
+
+def test_a_raws_sidecar_wins_field_by_field(tmp_path: Path, store: MetadataStore) -> None:
+    photo = draw(tmp_path / "IMG.nef", "XMP-dc:Title=embedded", "XMP-dc:Description=embedded")
+    sidecar = tmp_path / "IMG.XMP"
+    sidecar.write_bytes(EMPTY)
+    stamp(sidecar, "XMP-dc:Title=beside")
+    found = store.read(photo)
+    assert (found.title, found.description) == ("beside", "embedded")
+    assert (found.source, found.embedded) == (sidecar, False)
+
+
+def test_a_raw_without_sidecar_will_get_one(tmp_path: Path, store: MetadataStore) -> None:
+    found = store.read(draw(tmp_path / "IMG.nef"))
+    assert (found.source, found.embedded, found.source_fingerprint) == (tmp_path / "IMG.xmp", False, None)
+
+
+def test_words_in_a_jpegs_sidecar_are_a_persons_too(tmp_path: Path, store: MetadataStore) -> None:
+    photo = draw(tmp_path / "IMG.jpg")
+    (tmp_path / "IMG.jpg.xmp").write_bytes(EMPTY)
+    stamp(tmp_path / "IMG.jpg.xmp", "XMP-dc:Title=beside")
+    found = store.read(photo)
+    assert (found.title, found.source) == ("beside", photo.path)
+
+
+def test_a_sidecar_that_says_it_is_another_photos_is_not_used(tmp_path: Path, store: MetadataStore) -> None:
+    photo = draw(tmp_path / "IMG.nef")
+    draw(tmp_path / "IMG.cr2")
+    (tmp_path / "IMG.xmp").write_bytes(EMPTY)
+    stamp(tmp_path / "IMG.xmp", "XMP-photoshop:SidecarForExtension=CR2", "XMP-dc:Title=theirs")
+    found = store.read(photo)
+    assert (found.source.name, found.title) == ("IMG.nef.xmp", None)
+    assert "belongs to another photo" in found.notes[0]
+
+
+def test_a_photo_that_is_gone(tmp_path: Path, store: MetadataStore) -> None:
+    photo = draw(tmp_path / "photo.jpg")
+    photo.path.unlink()
+    with pytest.raises(PhotoGone, match=r"photo\.jpg is no longer there"):
+        store.read(photo)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "empty"), (b"just some text", "text file"), (b"\xff\x00\x01" * 99, "error|Unknown")],
+)
+def test_a_broken_photo_says_why(tmp_path: Path, store: MetadataStore, content: bytes, reason: str) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    with pytest.raises(PhotoUnreadable, match=rf"photo\.jpg cannot be read: .*({reason})"):
+        store.read(photo_at(path))
+
+
+def test_other_files_are_not_supported(tmp_path: Path, store: MetadataStore) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(PhotoUnsupported):
+        store.read(photo_at(tmp_path / "notes.txt"))
+
+
+def test_a_name_with_a_line_break_is_refused(tmp_path: Path, store: MetadataStore) -> None:
+    photo = draw(tmp_path / "photo.jpg")
+    odd = tmp_path / "x\n-FileName=pwned.jpg"
+    photo.path.rename(odd.with_suffix(".jpg"))
+    with pytest.raises(WriteRefused, match="line break"):
+        store.read(photo_at(odd.with_suffix(".jpg")))
+
+
+def test_a_broken_sidecar_is_refused_before_any_model_is_asked(tmp_path: Path, store: MetadataStore) -> None:
+    photo = draw(tmp_path / "IMG.nef")
+    (tmp_path / "IMG.xmp").write_bytes(EMPTY[:-60])
+    with pytest.raises(WriteRefused, match=r"the sidecar IMG\.xmp is damaged"):
+        store.read(photo)
+    assert (tmp_path / "IMG.xmp").read_bytes() == EMPTY[:-60]
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "psd", "dng"])
+def test_the_content_hash_is_that_of_the_picture_not_of_the_file(tmp_path: Path, kind: str) -> None:
+    path = draw(tmp_path / f"photo.{kind}").path
+    data = bytearray(path.read_bytes())
+    before = content_hash(path)
+    stamp(path, "XMP-dc:Title=Mine", "XMP-dc:Description=" + "long " * 500)
+    assert content_hash(path) == before
+    position = {"png": data.find(b"IDAT") + 8, "jpg": -10}.get(
+        kind, -1
+    )  # a byte of the picture as it was drawn
+    data[position] ^= 1
+    path.write_bytes(data)
+    assert content_hash(path) != before
+
+
+def test_a_damaged_picture_has_no_content_hash(tmp_path: Path) -> None:
+    path = tmp_path / "photo.tif"
+    path.write_bytes(b"II*\0\x08\0\0\0\x05\0")
+    with pytest.raises(PhotoUnreadable, match="damaged"):
+        content_hash(path)
+    path.unlink()
+    with pytest.raises(PhotoGone):
+        content_hash(path)

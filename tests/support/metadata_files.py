@@ -1,0 +1,100 @@
+"""Small photos of each kind, drawn here, and a metadata store to try on them."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from tagger_daemon.metadata.exiftool import ExifTool
+from tagger_daemon.metadata.files import fingerprint
+from tagger_daemon.metadata.store import MetadataStore
+from tagger_daemon.model import Annotation, Origin, Photo, Stage
+from tagger_daemon.settings import MetadataSettings
+
+NOON = datetime(2024, 5, 1, 12, 0, 0, tzinfo=UTC)
+DNG_VERSION = 50706
+
+
+def draw(path: Path, *stamps: str, iptc_charset: str = "Latin") -> Photo:
+    """Draw a small photo of the kind that the name tells, write metadata into it, and return it.
+
+    Args:
+        path: where to.
+        stamps: exiftool assignments, such as "XMP-dc:Title=Mine".
+        iptc_charset: exiftool's name of the encoding in which a legacy block is written.
+    """
+    kind = path.suffix.lower()
+    image = Image.linear_gradient("L").resize((48, 32)).convert("RGB")
+    if kind == ".psd":
+        path.write_bytes(_psd(image))
+    elif kind in {".dng", ".nef", ".cr2"}:
+        image.save(path, "TIFF", tiffinfo={DNG_VERSION: bytes((1, 4, 0, 0))} if kind == ".dng" else {})
+    else:
+        image.save(path)
+    if stamps:
+        stamp(path, *stamps, iptc_charset=iptc_charset)
+    return photo_at(path)
+
+
+def photo_at(path: Path) -> Photo:
+    """Return the value for a photo that lies on disk now."""
+    return Photo(path=path, folder=path.parent, fingerprint=fingerprint(path.stat()))
+
+
+def stamp(path: Path, *stamps: str, iptc_charset: str = "Latin") -> None:
+    """Write metadata by another exiftool than ours, as a person's photo program would."""
+    command = ["exiftool", "-q", "-overwrite_original", "-charset", f"iptc={iptc_charset}"]
+    subprocess.run([*command, *(f"-{value}" for value in stamps), str(path)], check=True)
+
+
+def tell(path: Path, tag: str) -> str:
+    """Return a tag's text as another exiftool shows it, the items of a list joined by `|`."""
+    command = ["exiftool", "-s3", "-sep", "|", "-charset", "iptc=Latin", f"-{tag}", str(path)]
+    return subprocess.run(command, check=True, capture_output=True).stdout.decode().rstrip("\n")
+
+
+def annotation(**changes: Any) -> Annotation:
+    """Return three answers, or others where they are given."""
+    origin = Origin(
+        entry="eyes",
+        model="acme/eyes-7b",
+        digest="abc",
+        registry="0123",
+        profile="default",
+        profile_hash="4567",
+        endpoint="http://10.0.0.5:8000/v1",
+    )
+    answers: dict[str, Any] = {
+        "caption": "A yellow dog runs along the beach.",
+        "keywords": ("dog", "beach", "sea"),
+        "description": "A dog runs.\nThe sea is “calm” 😀 日本.",
+        "origins": dict.fromkeys(Stage, origin),
+    }
+    return Annotation(**{**answers, **changes})
+
+
+@contextmanager
+def open_store(**settings: Any) -> Iterator[MetadataStore]:
+    """Give a started metadata store whose clock stands at noon."""
+    known = MetadataSettings(**settings)
+    exiftool = ExifTool(known.exiftool, timeout_seconds=known.timeout_seconds)
+    store = MetadataStore(known, exiftool=exiftool, tool_version="0.1", now=lambda: NOON)
+    try:
+        store.start()
+        yield store
+    finally:
+        store.close()
+
+
+def _psd(image: Image.Image) -> bytes:
+    """Return a PSD of one layer-less RGB picture, uncompressed, without resources."""
+    header = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, image.height, image.width, 8, 3)
+    planes = b"".join(band.tobytes() for band in image.split())
+    return header + struct.pack(">III", 0, 0, 0) + struct.pack(">H", 0) + planes
