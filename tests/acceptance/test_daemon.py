@@ -306,6 +306,7 @@ def test_a_server_that_goes_away_costs_no_photo_an_attempt(house: House, server:
         server.down()
         daemon.wait_log("WARNING")
         server.up()
+        server.release()
         house.wait_done(8)
     assert house.counts() == {JobState.DONE: 8}
     assert {line["attempts"] for line in house.audit()} == {0}

@@ -28,7 +28,7 @@ from tagger_daemon.metadata.files import publish_new, sweep
 from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.store import MetadataStore
-from tagger_daemon.model import Annotation, Photo, TagWrite, WritePlan, Written
+from tagger_daemon.model import Annotation, Existing, Photo, TagWrite, WritePlan, Written
 from tagger_daemon.settings import MetadataSettings
 
 INJECTIONS = [
@@ -194,10 +194,10 @@ def test_a_file_name_that_is_not_utf8(tmp_path: Path, store: MetadataStore) -> N
 
 def test_a_plan_without_writes_touches_nothing(tmp_path: Path, store: MetadataStore) -> None:
     photo = draw(tmp_path / "photo.jpg")
-    written = store.apply(WritePlan(existing=store.read(photo), writes=()))
+    written = store.apply(planned(store.read(photo), ()))
     assert written.target_fingerprint == photo.fingerprint == photo_at(photo.path).fingerprint
     raw = draw(tmp_path / "IMG.nef")
-    assert store.apply(WritePlan(existing=store.read(raw), writes=())).photo_fingerprint == raw.fingerprint
+    assert store.apply(planned(store.read(raw), ())).photo_fingerprint == raw.fingerprint
     assert not (tmp_path / "IMG.xmp").exists()
 
 
@@ -322,7 +322,7 @@ def test_a_copy_that_is_not_as_planned_is_dropped(tmp_path: Path, store: Metadat
     content = photo.path.read_bytes()
     whole_field = TagWrite(tag="XMP-dc:Title", value="Ours")  # would delete the other languages
     with pytest.raises(VerificationFailed, match="XMP-dc:Title-de changed"):
-        store.apply(WritePlan(existing=store.read(photo), writes=(whole_field,)))
+        store.apply(planned(store.read(photo), (whole_field,)))
     assert photo.path.read_bytes() == content
     assert names(tmp_path) == ["photo.jpg"]
 
@@ -331,7 +331,12 @@ def test_a_tag_unknown_to_exiftool_is_not_taken_for_written(tmp_path: Path, stor
     photo = draw(tmp_path / "photo.jpg")
     writes = (TagWrite(tag="XMP-dc:Titel", value="Ours"), TagWrite(tag="XMP-dc:Source", value="x"))
     with pytest.raises(VerificationFailed, match="XMP-dc:Titel was not written"):
-        store.apply(WritePlan(existing=store.read(photo), writes=writes))
+        store.apply(planned(store.read(photo), writes))
+
+
+def planned(existing: Existing, writes: tuple[TagWrite, ...]) -> WritePlan:
+    """A plan as no planner of ours would make it."""
+    return WritePlan(existing=existing, result=existing, writes=writes)
 
 
 class FailingExifTool(ExifTool):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,7 +127,7 @@ class House:
             path = self.inbox / f"{prefix}-{number:03}{suffix}"
             outside = self.root / f"drawing{suffix}"
             draw_photo(outside, scene=SCENES[number % len(SCENES)], size=size, seed=number + 1)
-            outside.rename(path)
+            shutil.move(outside, path)
             paths.append(path)
         return paths
 

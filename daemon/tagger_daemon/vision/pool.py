@@ -210,9 +210,7 @@ class Pool:
         endpoint.failing.clear()
         return reply
 
-    async def _judge(
-        self, endpoint: _Endpoint, error: ReplyTimeout | ServerFailed, session: str
-    ) -> None:
+    async def _judge(self, endpoint: _Endpoint, error: ReplyTimeout | ServerFailed, session: str) -> None:
         """Find out whose fault it is that a photo got no answer.
 
         A server that looks well failed because of the photo, unless it fails one photo after the other.
@@ -226,7 +224,7 @@ class Pool:
         if endpoint.state != "up":
             raise ServerUnavailable(endpoint.last_error) from error
         if len(endpoint.failing) >= TOLERATED:
-            unavailable = ServerUnavailable(f"{error}; neither did it answer others, though it says it is well")
+            unavailable = ServerUnavailable(f"{error}; others got no answer either")
             self._shut(endpoint, unavailable)
             raise unavailable from error
         if isinstance(error, ServerFailed):
