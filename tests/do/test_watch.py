@@ -224,6 +224,21 @@ def test_a_burst_of_files_is_heard_to_the_last_one(ear: Ear, inbox: Path) -> Non
     ear.until(lambda: expected <= ear.changed)
 
 
+def test_a_drain_in_the_middle_of_a_burst_loses_nothing(ear: Ear, inbox: Path) -> None:
+    expected = {inbox / f"{number}.jpg" for number in range(1000)}
+
+    def make_all() -> None:
+        for path in expected:
+            path.touch()
+
+    burst = threading.Thread(target=make_all)
+    burst.start()
+    while burst.is_alive():
+        ear.collect()
+    burst.join()
+    ear.until(lambda: expected <= ear.changed)
+
+
 def test_one_drain_takes_one_wake_however_much_happens(inbox: Path) -> None:
     calls: list[None] = []
     watcher = Watcher([FolderSettings(path=inbox)], Eligibility(), wake=lambda: calls.append(None))

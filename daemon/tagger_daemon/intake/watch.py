@@ -69,11 +69,11 @@ class _Inbox:
 
     def changed(self, path: Path, root: Path) -> None:
         """Keep a file to look at; without room its watch folder."""
-        self._keep(self._changed, path, root)
+        self._keep(root, changed=path)
 
     def dirty(self, folder: Path, root: Path) -> None:
         """Keep a folder to scan; without room its watch folder."""
-        self._keep(self._dirty, folder, root)
+        self._keep(root, dirty=folder)
 
     def drain(self) -> tuple[list[Path], set[Path]]:
         """Hand over everything and forget it; folders under a dirty folder go without saying."""
@@ -82,13 +82,15 @@ class _Inbox:
             self._changed, self._dirty = set(), set()
         return list(changed), {folder for folder in dirty if dirty.isdisjoint(folder.parents)}
 
-    def _keep(self, kept: set[Path], path: Path, root: Path) -> None:
+    def _keep(self, root: Path, *, changed: Path | None = None, dirty: Path | None = None) -> None:
         with self._lock:
             first = not self._changed and not self._dirty
-            if len(self._changed) + len(self._dirty) < self._capacity:
-                kept.add(path)
-            else:
+            if len(self._changed) + len(self._dirty) >= self._capacity:
                 self._dirty.add(root)
+            elif changed is not None:
+                self._changed.add(changed)
+            elif dirty is not None:
+                self._dirty.add(dirty)
         # Once a drain: waking an event loop for each of 100,000 events held it up for 590 ms, measured.
         if first:
             self._wake()
