@@ -44,15 +44,18 @@ def asked(requests: list[Recorded]) -> Counter[tuple[str, str]]:
 
 
 def test_thirty_photos_dropped_while_it_runs(house: House, server: ModelServer) -> None:
+    server.hold()
     with house.start() as daemon:
         photos = house.draw(30)
+        server.wait_in_flight(6, timeout=45)
+        server.release()
         house.wait_done(30)
         assert daemon.terminate() == 0
     requests = server.chat_requests
 
     assert len(requests) == 90
     assert set(asked(requests).values()) == {1}
-    assert server.max_in_flight > 1
+    assert server.max_in_flight == 6
 
     pictures = {answer("caption", image_bytes(request)): image_bytes(request) for request in requests}
     tags = read_tags(photos)

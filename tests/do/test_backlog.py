@@ -210,6 +210,20 @@ def test_a_photo_that_kills_the_service_again_and_again_is_failed(
     assert state_counts(database) == {JobState.FAILED: 1}
 
 
+def test_after_a_crash_each_suspect_is_alone(backlog: Backlog) -> None:
+    put(backlog, *(photo(f"{n}.jpg") for n in range(4)))
+    claim(backlog)
+    backlog.recover(now=30)
+    (first,) = claim(backlog)
+    assert claim(backlog) == []
+    done(backlog, first)
+    (second,) = claim(backlog)
+    backlog.recover(now=40)
+    # The one that was there twice waits until the others are cleared.
+    (third,) = claim(backlog)
+    assert len({first.id, second.id, third.id}) == 3
+
+
 def test_crash_suspects_go_last(backlog: Backlog) -> None:
     put(backlog, photo("suspect.jpg"))
     claim(backlog)

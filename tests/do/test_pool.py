@@ -15,7 +15,7 @@ import pytest
 from loguru import logger
 
 from support.asking import PATIENCE, a_request, an_entry
-from support.model_server import Fail, Hang, ModelServer, Say
+from support.model_server import Drop, Fail, Hang, ModelServer, Say
 from tagger_daemon.errors import (
     ConfigurationError,
     ReplyTimeout,
@@ -70,9 +70,9 @@ async def pooling(*entries: Entry) -> AsyncIterator[Pool]:
 
 async def fail_until_shut(pool: Pool, entry: Entry, server: ModelServer, status: int) -> None:
     server.script("caption", *[Fail(status)] * TOLERATED)
-    for _ in range(TOLERATED):
-        with pytest.raises(ServerUnavailable):
-            await pool.chat(entry, a_request(), session="photo")
+    for number in range(TOLERATED):
+        with pytest.raises((ServerUnavailable, RequestRejected)):
+            await pool.chat(entry, a_request(), session=f"photo {number}")
 
 
 def the_only(statuses: Sequence[EndpointStatus]) -> EndpointStatus:
@@ -233,6 +233,33 @@ async def test_a_server_that_only_looks_well_is_left_alone_after_one_more_failur
         with pytest.raises(ServerUnavailable):
             await pool.chat(entry, a_request(), session="photo")
         assert not pool.available(entry)
+
+
+@pytest.mark.parametrize("reply", [Fail(500), Drop()])
+async def test_a_photo_on_which_a_healthy_server_breaks_down_is_to_blame_itself(
+    server: ModelServer, reply: Fail | Drop
+) -> None:
+    entry = an_entry(server.base_url)
+    # Twice each, because a broken connection is tried anew at once.
+    server.script("caption", *[reply] * 2 * (TOLERATED + 1))
+    async with pooling(entry) as pool:
+        for _ in range(TOLERATED + 1):
+            with pytest.raises(RequestRejected):
+                await pool.chat(entry, a_request(), session="the same photo")
+            assert pool.available(entry)
+
+
+async def test_a_healthy_looking_server_that_keeps_everybody_waiting_is_closed(server: ModelServer) -> None:
+    entry = an_entry(server.base_url, timeouts=Timeouts(stage=0.2))
+    server.script("caption", *[Hang()] * TOLERATED)
+    async with pooling(entry) as pool:
+        for number in range(TOLERATED - 1):
+            with pytest.raises(ReplyTimeout):
+                await pool.chat(entry, a_request(), session=f"photo {number}")
+        with pytest.raises(ServerUnavailable):
+            await pool.chat(entry, a_request(), session="one photo more")
+        assert not pool.available(entry)
+        server.release()
 
 
 @pytest.mark.parametrize("status", [401, 404])

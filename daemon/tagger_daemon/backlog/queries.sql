@@ -27,13 +27,18 @@ UPDATE job SET state = 'ready', updated_at = :now WHERE state = 'waiting' AND du
 UPDATE job SET state = 'ready', lease = NULL, updated_at = :now WHERE state = 'running' AND lease_until < :now;
 
 -- name: claim
--- Take the most urgent rows, each under a lease of its own.
+-- Take the most urgent rows, each under a lease of its own. Rows that were running when the process died
+-- come last and one at a time: whichever it was, it then dies alone, and the innocent are cleared.
 UPDATE job SET
   state = 'running', lease = lower(hex(randomblob(16))), lease_until = :until,
   lease_generation = generation, updated_at = :now
 WHERE id IN (
   SELECT job.id FROM job JOIN folder ON folder.id = job.folder_id
-  WHERE job.state = 'ready' AND folder.paused_until <= :now
+  WHERE job.state = 'ready' AND folder.paused_until <= :now AND (job.crashes = 0 OR job.id = (
+    SELECT suspect.id FROM job AS suspect JOIN folder AS home ON home.id = suspect.folder_id
+    WHERE suspect.state = 'ready' AND suspect.crashes > 0 AND home.paused_until <= :now
+      AND NOT EXISTS (SELECT 1 FROM job AS busy WHERE busy.state = 'running' AND busy.crashes > 0)
+    ORDER BY suspect.crashes, suspect.id LIMIT 1))
   ORDER BY job.priority DESC, job.id LIMIT :limit
 )
 RETURNING *, (SELECT path FROM folder WHERE folder.id = job.folder_id) AS folder_path;

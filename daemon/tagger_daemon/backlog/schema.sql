@@ -35,6 +35,7 @@ CREATE TABLE job(
 ) STRICT;
 
 CREATE INDEX job_ready   ON job(priority DESC, id) WHERE state = 'ready';
+CREATE INDEX job_suspect ON job(crashes, id)       WHERE state = 'ready' AND crashes > 0;
 CREATE INDEX job_due     ON job(due_at)            WHERE state = 'waiting';
 CREATE INDEX job_running ON job(lease_until)       WHERE state = 'running';
 CREATE INDEX job_state   ON job(folder_id, state);
