@@ -415,7 +415,7 @@ def test_the_days_page_can_be_made_at_any_time(house: House) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
 def test_nothing_is_torn_when_the_photos_disk_is_full(house: House, server: ModelServer) -> None:
-    if os.system(f"mount -t tmpfs -o size=400k tmpfs '{house.inbox}' 2>/dev/null") != 0:
+    if os.system(f"mount -t tmpfs -o size=4m tmpfs '{house.inbox}' 2>/dev/null") != 0:
         pytest.skip("mounting is not allowed here")
     try:
         (photo,) = house.draw(1, size=640)

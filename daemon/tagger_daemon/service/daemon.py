@@ -122,6 +122,10 @@ class Daemon:
         self._crew = self._make_crew(metadata, preparer, self._cast)
         stack.push_async_callback(self._arrivals.stop)
         await self._arrivals.start()
+        # Starting reads every folder: a catch-up that is due today has thereby happened.
+        for item in await asyncio.to_thread(self._due):
+            if item.occasion is Occasion.CATCH_UP:
+                self._ledger.note_happened(item.occasion, item.day, now=now_ms())
         stack.callback(self._calendar().shutdown, wait=False)
 
     def _threads(self, stack: AsyncExitStack) -> None:
