@@ -10,9 +10,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import pillow_heif
 import pytest
 from PIL import Image
 
+from make_samples import write_heic
 from support.metadata_files import NOON, annotation, draw, open_store, photo_at, stamp, tell
 from tagger_daemon.errors import (
     ExiftoolDied,
@@ -50,6 +52,11 @@ def store() -> Iterator[MetadataStore]:
 def tag(store: MetadataStore, photo: Photo, answers: Annotation | None = None) -> Written:
     """Read, plan and write, as the pipeline does."""
     return store.apply(store.plan(store.read(photo), answers or annotation()))
+
+
+def pillow_opened(path: Path) -> Image.Image:
+    pillow_heif.register_heif_opener()
+    return Image.open(path)
 
 
 def names(folder: Path) -> list[str]:
@@ -332,6 +339,28 @@ def test_a_tag_unknown_to_exiftool_is_not_taken_for_written(tmp_path: Path, stor
     writes = (TagWrite(tag="XMP-dc:Titel", value="Ours"), TagWrite(tag="XMP-dc:Source", value="x"))
     with pytest.raises(VerificationFailed, match="XMP-dc:Titel was not written"):
         store.apply(planned(store.read(photo), writes))
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".avif", ".webp"])
+def test_a_modern_format_is_written_into_or_beside_as_exiftool_allows(
+    tmp_path: Path, store: MetadataStore, suffix: str
+) -> None:
+    photo = tmp_path / f"photo{suffix}"
+    image = Image.linear_gradient("L").resize((96, 64)).convert("RGB")
+    if suffix == ".heic":
+        write_heic(photo, image)
+    else:
+        image.save(photo)
+    with pillow_opened(photo) as opened:
+        pixels = opened.tobytes()
+    content = photo.read_bytes()
+    written = tag(store, photo_at(photo))
+    into = store.read(photo_at(photo)).embedded
+    assert written.target == (photo if into else photo.with_name(f"{photo.name}.xmp"))
+    assert tell(written.target, "XMP-dc:Title") == annotation().caption
+    assert (photo.read_bytes() == content) is not into
+    with pillow_opened(photo) as opened:
+        assert opened.tobytes() == pixels
 
 
 def planned(existing: Existing, writes: tuple[TagWrite, ...]) -> WritePlan:

@@ -17,7 +17,13 @@ FREE_GROUPS = (
     "System:",
     "Composite:",
 )  # about the file and the tool, or worked out from the rest
-FREE_TAGS = frozenset({"XMP-x:XMPToolkit", "File:CurrentIPTCDigest"})  # who wrote last; worked out
+FREE_TAGS = frozenset(
+    {
+        "XMP-x:XMPToolkit",  # who wrote last
+        "File:CurrentIPTCDigest",  # worked out
+        "QuickTime:MediaDataSize",  # HEIC and AVIF keep their XMP in the box that holds the picture
+    }
+)
 FREE_WITH_IIM = frozenset(
     {
         "IPTC:CodedCharacterSet",
