@@ -22,6 +22,9 @@ FREE_TAGS = frozenset(
         "XMP-x:XMPToolkit",  # who wrote last
         "File:CurrentIPTCDigest",  # worked out
         "QuickTime:MediaDataSize",  # HEIC and AVIF keep their XMP in the box that holds the picture
+        "File:FileType",  # a plain WebP becomes an extended one, which states its size in another place
+        "RIFF:ImageHeight",
+        "RIFF:ImageWidth",
     }
 )
 FREE_WITH_IIM = frozenset(
