@@ -24,7 +24,7 @@ from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Origin, Photo
 #: Deaths of the service during one photo after which that photo is failed instead of tried again.
 MAX_CRASHES = 3
 
-#: No wait is set longer than this, in milliseconds: a moment further off was set before the clock was put back.
+#: No wait is longer than this, milliseconds: a moment further off was set before the clock was put back.
 _FARTHEST_DUE = int(LONGEST_BACKOFF * (1 + JITTER) * 1000)
 
 
@@ -297,10 +297,11 @@ class Backlog:
             row = db.execute(queries()["folder_identity"], {"path": os.fsencode(folder)}).fetchone()
         return None if row is None else (row["device"], row["inode"])
 
-    def open_rows(self) -> int:
-        """Photos that still have a way to go: ready, running or waiting."""
+    def open_rows(self, folder: Path | None = None) -> int:
+        """Photos that still have a way to go, of one watch folder or all: ready, running or waiting."""
         with self._database.transaction() as db:
-            return int(db.execute(queries()["open_rows"]).fetchone()["rows"])
+            path = None if folder is None else os.fsencode(folder)
+            return int(db.execute(queries()["open_rows"], {"path": path}).fetchone()["rows"])
 
     def next_due(self) -> int | None:
         """When the first waiting photo becomes ready, in milliseconds; None when none waits."""

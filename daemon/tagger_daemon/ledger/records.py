@@ -31,8 +31,8 @@ class Ledger:
         """Note what is about to be written, before the file is replaced.
 
         If the process dies between the replacing and the finishing, `intended` is how the next one finds out
-        that a file carries our words, and which words stood there before. A new intention replaces the photo's
-        older one: what still has to be written was not written then.
+        that a file carries our words, and which words stood there before. A new intention replaces an older
+        one for the same photo: what still has to be written was not written then.
         """
         with self._database.transaction() as db:
             db.execute("DELETE FROM record WHERE path = ? AND stands = 0", (os.fsencode(record.photo.path),))
