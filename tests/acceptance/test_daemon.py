@@ -270,6 +270,25 @@ def test_a_photo_replaced_while_it_is_described_is_described_anew(house: House, 
     assert len({image_bytes(request) for request in server.chat_requests}) == 2
 
 
+def test_a_photo_replaced_while_it_waits_its_turn_is_described_once_it_is_still(
+    house: House, server: ModelServer
+) -> None:
+    # It is claimed, and found to have changed, more than once before it is still.
+    house.settings |= {"max_workers": 1, "intake": {"settle_seconds": 4}}
+    house.write()
+    server.hold()
+    with house.start():
+        _, waiting = house.draw(2)
+        server.wait_in_flight(1, timeout=45)
+        wait_until(lambda: house.counts().get(JobState.READY) == 1, "the second photo is queued")
+        draw_photo(house.root / "other.jpg", scene="night", size=96, seed=77)
+        (house.root / "other.jpg").rename(waiting)
+        server.release()
+        house.wait_done(2)
+    picture = image_bytes(server.chat_requests[-1])
+    assert read_tags([waiting])[waiting.name]["XMP-dc:Title"] == answer("caption", picture)
+
+
 def test_files_that_cannot_be_read_fail_with_their_reason_while_the_rest_goes_on(house: House) -> None:
     make_broken(house.inbox)
     house.draw(3)

@@ -71,6 +71,10 @@ class SettleTracker:
         """How many paths are waited for."""
         return len(self._unseen) + len(self._waits)
 
+    def waits_for(self, path: Path) -> bool:
+        """Tell whether this path is pending."""
+        return path in self._unseen or path in self._waits
+
     def touch(self, path: Path, now: float) -> None:
         """Note an event on this path, or that somebody still has it open: its wait starts again.
 

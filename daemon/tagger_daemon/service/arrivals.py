@@ -98,8 +98,9 @@ class Arrivals:
         self._wake.set()
 
     def look_again(self, path: Path) -> None:
-        """Have one photo settle anew."""
-        self._tracker.touch(path, time.monotonic())
+        """Have one photo settle; one that is settling is left to it, however often it is asked for."""
+        if not self._tracker.waits_for(path):
+            self._tracker.touch(path, time.monotonic())
 
     def same_folder(self, folder: Path) -> bool:
         """Tell whether a watch folder is there and the one that was scanned; blocking."""
