@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tagger_daemon.errors import FolderUnavailable, PhotoChanged, PhotoGone, VerificationFailed, WriteRefused
+from tagger_daemon.errors import FolderUnavailable, PhotoChanged, VerificationFailed, WriteRefused
 from tagger_daemon.metadata.exiftool import Answer, ExifTool, path_argument
 from tagger_daemon.metadata.files import (
     check_folder,
     check_replaceable,
+    check_unchanged,
     dress_like,
     fingerprint,
     folder_trouble,
@@ -38,41 +39,44 @@ def apply_plan(exiftool: ExifTool, plan: WritePlan, settings: MetadataSettings) 
 
     Raises:
         PhotoGone: the photo is not there.
-        PhotoChanged: the file is not the one that the plan was made against.
+        PhotoChanged: photo or sidecar are not those that the plan was made against.
         WriteRefused: it could not be written, and why.
         VerificationFailed: the copy was not as planned.
         FolderUnavailable: disk full, read-only, or no right to write there.
         ExiftoolDied: exiftool died or hung.
     """
-    photo = plan.existing.photo.path
-    if not photo.exists():
-        raise PhotoGone(f"{photo.name} is no longer there")
+    photo = plan.existing.photo
+    check_unchanged(photo)
+    content = picture_hash(exiftool, photo.path)  # before the write: nothing may fail once it is done
     target = Path(os.path.realpath(plan.target))
     if plan.writes:
         with folder_trouble(target.parent):
             if plan.existing.source_fingerprint is None:
                 _create(exiftool, plan, target)
             else:
-                _replace(exiftool, plan, target, settings)
+                _replace(exiftool, plan, target, content, settings)
     return Written(
         target=plan.target,
-        target_fingerprint=fingerprint((target if target.exists() else photo).stat()),
-        photo_fingerprint=fingerprint(photo.stat()),
-        content_hash=picture_hash(exiftool, photo),
+        target_fingerprint=fingerprint((target if target.exists() else photo.path).stat()),
+        photo_fingerprint=fingerprint(photo.path.stat()),
+        content_hash=content,
     )
 
 
-def _replace(exiftool: ExifTool, plan: WritePlan, target: Path, settings: MetadataSettings) -> None:
+def _replace(
+    exiftool: ExifTool, plan: WritePlan, target: Path, content: str, settings: MetadataSettings
+) -> None:
     status = _unchanged_status(plan, target)
     check_folder(target.parent, status.st_size)
     check_replaceable(target, status, allow_hard_links=settings.allow_hard_links)
     with temporary_copy(target) as temp, _source(exiftool, plan, target) as source:
         _edit(exiftool, source, temp, plan)
-        if plan.existing.embedded and picture_hash(exiftool, temp) != picture_hash(exiftool, target):
+        if plan.existing.embedded and picture_hash(exiftool, temp) != content:
             raise VerificationFailed(
                 f"{target.name} was left alone: writing would have changed the picture itself"
             )
         dress_like(temp, target, status, preserve_mtime=settings.preserve_mtime)
+        check_unchanged(plan.existing.photo)
         _unchanged_status(plan, target)
         publish(temp, target)
 
@@ -81,6 +85,7 @@ def _create(exiftool: ExifTool, plan: WritePlan, target: Path) -> None:
     check_folder(target.parent, len(EMPTY))
     with temporary_copy(target) as temp, exiftool.private_file(EMPTY, ".xmp") as empty:
         _edit(exiftool, empty, temp, plan)
+        check_unchanged(plan.existing.photo)
         publish_new(temp, target)
 
 

@@ -11,9 +11,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from tagger_daemon.errors import FolderUnavailable, PhotoChanged, WriteRefused
+from tagger_daemon.errors import FolderUnavailable, PhotoChanged, PhotoGone, WriteRefused
 from tagger_daemon.metadata.naming import is_our_temp, temp_name
-from tagger_daemon.model import Fingerprint
+from tagger_daemon.model import Fingerprint, Photo
 
 FOLDER_TROUBLE = {
     errno.ENOSPC: "the disk is full",
@@ -32,6 +32,21 @@ SPARE = 1 << 20  # bytes that must be free beyond the size of the copy
 def fingerprint(status: os.stat_result) -> Fingerprint:
     """Return what tells this content of a file from another."""
     return Fingerprint(size=status.st_size, mtime_ns=status.st_mtime_ns, inode=status.st_ino)
+
+
+def check_unchanged(photo: Photo) -> None:
+    """Make sure that a photo still has the content that was queued, and that its words are about.
+
+    Raises:
+        PhotoGone: it is not there.
+        PhotoChanged: it has another content.
+    """
+    try:
+        status = photo.path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PhotoGone(f"{photo.path.name} is no longer there") from error
+    if fingerprint(status) != photo.fingerprint:
+        raise PhotoChanged(f"{photo.path.name} changed meanwhile")
 
 
 @contextlib.contextmanager
