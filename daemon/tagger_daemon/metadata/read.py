@@ -56,9 +56,14 @@ def picture_hash(exiftool: ExifTool, path: Path) -> str:
 
 
 def read_existing(
-    exiftool: ExifTool, photo: Photo, *, version: tuple[int, int], ignore_captions: Sequence[str]
+    exiftool: ExifTool,
+    photo: Photo,
+    *,
+    version: tuple[int, int],
+    ignore_captions: Sequence[str],
+    refusal: str | None = None,
 ) -> Existing:
-    """Return what file and sidecars say, and where the next write goes.
+    """Return what file and sidecars say, and where the next write goes; `refusal` as for `place_for`.
 
     Raises:
         PhotoGone: the photo is not there.
@@ -74,7 +79,7 @@ def read_existing(
     for name in sidecar_names(photo.path, siblings):
         fingerprints[name], shown[name] = _show_sidecar(exiftool, photo.path.with_name(name))
     owners = {name: owner for name, seen in shown.items() if (owner := seen.text(fields.SIDECAR_FOR))}
-    place = place_for(photo.path, siblings, owners, exiftool_version=version)
+    place = place_for(photo.path, siblings, owners, exiftool_version=version, refusal=refusal)
     target_fingerprint = image_fingerprint if place.embedded else fingerprints.get(place.target.name)
     image, _ = show(exiftool, photo.path)
     sidecars = [shown[path.name] for path in place.sidecars]
