@@ -24,6 +24,7 @@ Every class names exactly one `Fate`; a test fails if one does not.
     ├── DecoderDied                 RETRY     a worker process crashed or overran on this photo
     ├── ExiftoolDied                RETRY     died or hung: killed, restarted, tried again
     ├── WriteRefused                FAIL      exiftool refused; the file is exactly as it was
+    │   ├── EmbeddingRefused        FAIL      not into this very file: a sidecar takes the words instead
     │   └── VerificationFailed      FAIL      the written copy is not what was planned; dropped
     ├── Defect                      RETRY     a mistake of ours, met on this photo; the others go on
     ├── LeaseLost                   DISCARD   somebody else has the job
@@ -158,6 +159,14 @@ class WriteRefused(TaggerError):
     """The metadata could not be written; the file is exactly as it was."""
 
     fate = Fate.FAIL
+
+
+class EmbeddingRefused(WriteRefused):
+    """exiftool does not write into this file, which is exactly as it was; one beside it could be written."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} could not be written: {reason}")
+        self.reason = reason  # exiftool's own words
 
 
 class VerificationFailed(WriteRefused):

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from tagger_daemon.errors import PhotoChanged, PhotoGone
+from tagger_daemon.errors import EmbeddingRefused, PhotoChanged, PhotoGone
 from tagger_daemon.metadata.plan import already_tagged
 from tagger_daemon.model import (
     Annotation,
@@ -38,6 +38,12 @@ class Metadata(Protocol):
 
     def read(self, photo: Photo) -> Existing:
         """Say what file and sidecar hold now."""
+
+    def read_beside(self, photo: Photo, refusal: str) -> Existing:
+        """Do as `read`, for a photo that cannot be written into: its words go beside it."""
+
+    def check_writable(self, existing: Existing) -> None:
+        """Refuse a photo whose words could not be written, before any are asked for."""
 
     def plan(self, existing: Existing, annotation: Annotation) -> WritePlan:
         """Decide what to write where; hashes the picture data for the marker."""
@@ -98,6 +104,7 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
 
     if draft.missing:
         with steps("prepare"):
+            await asyncio.to_thread(tools.metadata.check_writable, existing)
             await asyncio.to_thread(tools.read_through, photo.path)
             picture = await tools.prepare(photo.path)
         conversation = tools.show(photo, picture, existing.facts)
@@ -108,18 +115,14 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
                 await tools.journal.save_draft(job, draft)
 
     with steps("write"):
-        plan = await asyncio.to_thread(tools.metadata.plan, existing, draft.complete())
-        outcome = Outcome.WRITTEN if plan.writes else Outcome.UNCHANGED
-        record = _record(job, tools, steps, existing, outcome=outcome, plan=plan, draft=draft)
-        if not plan.writes:
-            return record
-        await tools.journal.intend(record)
-        written = await asyncio.to_thread(tools.metadata.apply, plan)
+        record_id = uuid.uuid4().hex
+        try:
+            record = await _write(job, tools, steps, existing, draft, record_id)
+        except EmbeddingRefused as error:
+            beside = await asyncio.to_thread(tools.metadata.read_beside, photo, error.reason)
+            record = await _write(job, tools, steps, beside, draft, record_id)
     return record.evolve(
-        finished_at=tools.now().isoformat(timespec="milliseconds"),
-        seconds=dict(steps.seconds),
-        content_hash=written.content_hash,
-        final_fingerprint=written.photo_fingerprint,
+        finished_at=tools.now().isoformat(timespec="milliseconds"), seconds=dict(steps.seconds)
     )
 
 
@@ -164,6 +167,22 @@ def _check_unchanged(photo: Photo, tools: Tools) -> None:
         raise PhotoGone(f"{photo.path.name} is no longer there")
     if now != photo.fingerprint:
         raise PhotoChanged(f"{photo.path.name} has changed since it was queued")
+
+
+async def _write(
+    job: Job, tools: Tools, steps: Steps, existing: Existing, draft: Draft, record_id: str
+) -> Record:
+    """Write a complete draft where `existing` says; a second intention of the same id replaces the first."""
+    plan = await asyncio.to_thread(tools.metadata.plan, existing, draft.complete())
+    outcome = Outcome.WRITTEN if plan.writes else Outcome.UNCHANGED
+    record = _record(job, tools, steps, existing, outcome=outcome, plan=plan, draft=draft).evolve(
+        id=record_id
+    )
+    if not plan.writes:
+        return record
+    await tools.journal.intend(record)
+    written = await asyncio.to_thread(tools.metadata.apply, plan)
+    return record.evolve(content_hash=written.content_hash, final_fingerprint=written.photo_fingerprint)
 
 
 def _record(

@@ -85,8 +85,18 @@ def test_a_jpeg_does_not_read_the_sidecar_of_its_raw() -> None:
 def test_modern_kinds_are_written_into_only_by_an_exiftool_that_does_not_damage_them(kind: str) -> None:
     assert place(f"IMG.{kind}", version=NEW).embedded
     old = place(f"IMG.{kind}", "IMG.xmp", version=OLD)
-    assert (old.embedded, old.target, old.sidecars) == (False, FOLDER / f"IMG.{kind}.xmp", ())
+    assert (old.embedded, old.target) == (False, FOLDER / f"IMG.{kind}.xmp")
+    assert old.sidecars == (FOLDER / "IMG.xmp",)  # a person's words there count all the same
     assert old.note == f"its words go to IMG.{kind}.xmp: writing into {kind} files needs exiftool 13.25"
+
+
+@pytest.mark.parametrize("kind", ["tif", "heic"])
+def test_a_picture_that_refuses_gets_a_sidecar_of_its_full_name_and_the_reason_is_told(kind: str) -> None:
+    names = (f"IMG.{kind}", "IMG.CR2", "IMG.xmp", f"img.{kind}.XMP")
+    found = place_for(FOLDER / names[0], names, {}, exiftool_version=NEW, refusal="Bad IFD")
+    assert (found.embedded, found.target) == (False, FOLDER / f"img.{kind}.XMP")
+    assert found.sidecars == (found.target,)  # the other is the raw's
+    assert "will not write into this file (Bad IFD)" in str(found.note)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "film.mov", "noextension", "IMG.xmp", "x.gif"])

@@ -222,6 +222,45 @@ def test_a_photo_that_changed_after_it_was_read_is_left_alone(tmp_path: Path, st
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_raw_that_changed_after_it_was_read_gets_no_words_about_the_other_picture(
+    tmp_path: Path, store: MetadataStore, beside: bool
+) -> None:
+    photo = draw(tmp_path / "IMG.nef")
+    if beside:
+        (tmp_path / "IMG.xmp").write_bytes(EMPTY)
+    plan = store.plan(store.read(photo), annotation())
+    stamp(photo.path, "EXIF:Artist=Meanwhile")
+    with pytest.raises(PhotoChanged, match=r"IMG\.nef changed meanwhile"):
+        store.apply(plan)
+    assert names(tmp_path) == (["IMG.nef", "IMG.xmp"] if beside else ["IMG.nef"])
+    assert not beside or (tmp_path / "IMG.xmp").read_bytes() == EMPTY
+
+
+def test_a_sidecar_that_changes_while_it_is_read_is_not_written_over(tmp_path: Path) -> None:
+    photo = draw(tmp_path / "IMG.nef")
+    sidecar = tmp_path / "IMG.xmp"
+    sidecar.write_bytes(EMPTY)
+
+    class InterruptedExifTool(ExifTool):
+        """The real exiftool; a person writes into the sidecar right after it was shown."""
+
+        def ask(self, *arguments: str | bytes) -> Answer:
+            answer = super().ask(*arguments)
+            if "-X" in arguments and os.fsencode(sidecar) in arguments and sidecar.read_bytes() == EMPTY:
+                stamp(sidecar, "XMP-dc:Title=Mine")
+            return answer
+
+    store = MetadataStore(
+        MetadataSettings(), exiftool=InterruptedExifTool(), tool_version="0.1", now=lambda: NOON
+    )
+    with contextlib.closing(store):
+        existing = store.read(photo)
+        with pytest.raises(PhotoChanged):
+            store.apply(store.plan(existing, annotation()))
+    assert tell(sidecar, "XMP-dc:Title") == "Mine"
+
+
 def test_a_sidecar_that_appeared_meanwhile_is_not_written_over(tmp_path: Path, store: MetadataStore) -> None:
     photo = draw(tmp_path / "IMG.nef")
     plan = store.plan(store.read(photo), annotation())

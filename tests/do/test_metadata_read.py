@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -205,6 +206,31 @@ def test_a_broken_sidecar_is_refused_before_any_model_is_asked(tmp_path: Path, s
     with pytest.raises(WriteRefused, match=r"the sidecar IMG\.xmp is damaged"):
         store.read(photo)
     assert (tmp_path / "IMG.xmp").read_bytes() == EMPTY[:-60]
+
+
+def make_huge(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: path.mkdir(), "not a regular file"),
+        (os.mkfifo, "not a regular file"),
+        (lambda path: path.symlink_to("nowhere"), "leads nowhere"),
+        (lambda path: path.symlink_to(path), "cannot be read"),
+        (make_huge, "larger than"),
+    ],
+    ids=["folder", "pipe", "dangling", "circular", "huge"],
+)
+def test_an_odd_thing_in_a_sidecars_place_is_refused_with_its_reason(
+    tmp_path: Path, store: MetadataStore, make: Callable[[Path], object], reason: str
+) -> None:
+    photo = draw(tmp_path / "IMG.nef")
+    make(tmp_path / "IMG.xmp")
+    with pytest.raises(WriteRefused, match=rf"the sidecar IMG\.xmp .*{reason}"):
+        store.read(photo)
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "tif", "psd", "dng"])

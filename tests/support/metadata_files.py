@@ -20,6 +20,7 @@ from tagger_daemon.settings import MetadataSettings
 
 NOON = datetime(2024, 5, 1, 12, 0, 0, tzinfo=UTC)
 DNG_VERSION = 50706
+EXIF_DIRECTORY = 34665
 
 
 def draw(path: Path, *stamps: str, iptc_charset: str = "Latin") -> Photo:
@@ -78,6 +79,19 @@ def annotation(**changes: Any) -> Annotation:
         "origins": dict.fromkeys(Stage, origin),
     }
     return Annotation(**{**answers, **changes})
+
+
+def draw_torn(path: Path, *stamps: str) -> Photo:
+    """Draw a TIFF as `draw` does, but one that exiftool does not write into: its EXIF leads nowhere."""
+    draw(path, "EXIF:UserComment=torn", *stamps)
+    content = bytearray(path.read_bytes())
+    (directory,) = struct.unpack_from("<I", content, 4)
+    (entries,) = struct.unpack_from("<H", content, directory)
+    for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
+        if struct.unpack_from("<H", content, entry) == (EXIF_DIRECTORY,):
+            struct.pack_into("<I", content, entry + 8, len(content) - 4)
+    path.write_bytes(content)
+    return photo_at(path)
 
 
 @contextmanager

@@ -11,11 +11,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tagger_daemon.errors import FolderUnavailable, PhotoChanged, PhotoGone, VerificationFailed, WriteRefused
+from tagger_daemon.errors import (
+    EmbeddingRefused,
+    FolderUnavailable,
+    PhotoChanged,
+    VerificationFailed,
+    WriteRefused,
+)
 from tagger_daemon.metadata.exiftool import Answer, ExifTool, path_argument
 from tagger_daemon.metadata.files import (
     check_folder,
     check_replaceable,
+    check_unchanged,
     dress_like,
     fingerprint,
     folder_trouble,
@@ -26,11 +33,28 @@ from tagger_daemon.metadata.files import (
 from tagger_daemon.metadata.read import picture_hash, show
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.verify import differences
-from tagger_daemon.model import WritePlan, Written
+from tagger_daemon.model import Existing, WritePlan, Written
 from tagger_daemon.settings import MetadataSettings
 
 CREATED = re.compile(r"^\s*1 image files created$", re.MULTILINE)  # exit status 0 alone proves nothing
+NOT_THE_STRUCTURE = re.compile(r"Error (?:creating|opening|writing|renaming)|.*looks more like")
 DISK_FULL = re.compile(r"no space left|disk quota|read-only file system", re.IGNORECASE)
+
+
+def check_writable(existing: Existing, settings: MetadataSettings) -> None:
+    """Make sure that words for this photo could be written, as far as that shows without writing them.
+
+    Raises:
+        PhotoChanged: the file is not there any more.
+        WriteRefused: it is protected, has a second name, or could not keep its owner.
+        FolderUnavailable: disk full, read-only, or no right to write there.
+    """
+    target = Path(os.path.realpath(existing.source))
+    with folder_trouble(target.parent):
+        if existing.source_fingerprint is None:
+            check_folder(target.parent, len(EMPTY))
+        else:
+            check_replaceable(target, _status(target), allow_hard_links=settings.allow_hard_links)
 
 
 def apply_plan(exiftool: ExifTool, plan: WritePlan, settings: MetadataSettings) -> Written:
@@ -38,41 +62,44 @@ def apply_plan(exiftool: ExifTool, plan: WritePlan, settings: MetadataSettings) 
 
     Raises:
         PhotoGone: the photo is not there.
-        PhotoChanged: the file is not the one that the plan was made against.
+        PhotoChanged: photo or sidecar are not those that the plan was made against.
         WriteRefused: it could not be written, and why.
+        EmbeddingRefused: exiftool finds fault with the photo's structure; a sidecar could be written.
         VerificationFailed: the copy was not as planned.
         FolderUnavailable: disk full, read-only, or no right to write there.
         ExiftoolDied: exiftool died or hung.
     """
-    photo = plan.existing.photo.path
-    if not photo.exists():
-        raise PhotoGone(f"{photo.name} is no longer there")
+    photo = plan.existing.photo
+    check_unchanged(photo)
+    content = picture_hash(exiftool, photo.path)  # before the write: nothing may fail once it is done
     target = Path(os.path.realpath(plan.target))
     if plan.writes:
         with folder_trouble(target.parent):
             if plan.existing.source_fingerprint is None:
                 _create(exiftool, plan, target)
             else:
-                _replace(exiftool, plan, target, settings)
+                _replace(exiftool, plan, target, content, settings)
     return Written(
         target=plan.target,
-        target_fingerprint=fingerprint((target if target.exists() else photo).stat()),
-        photo_fingerprint=fingerprint(photo.stat()),
-        content_hash=picture_hash(exiftool, photo),
+        target_fingerprint=fingerprint((target if target.exists() else photo.path).stat()),
+        photo_fingerprint=fingerprint(photo.path.stat()),
+        content_hash=content,
     )
 
 
-def _replace(exiftool: ExifTool, plan: WritePlan, target: Path, settings: MetadataSettings) -> None:
+def _replace(
+    exiftool: ExifTool, plan: WritePlan, target: Path, content: str, settings: MetadataSettings
+) -> None:
     status = _unchanged_status(plan, target)
-    check_folder(target.parent, status.st_size)
     check_replaceable(target, status, allow_hard_links=settings.allow_hard_links)
     with temporary_copy(target) as temp, _source(exiftool, plan, target) as source:
         _edit(exiftool, source, temp, plan)
-        if plan.existing.embedded and picture_hash(exiftool, temp) != picture_hash(exiftool, target):
+        if plan.existing.embedded and picture_hash(exiftool, temp) != content:
             raise VerificationFailed(
                 f"{target.name} was left alone: writing would have changed the picture itself"
             )
         dress_like(temp, target, status, preserve_mtime=settings.preserve_mtime)
+        check_unchanged(plan.existing.photo)
         _unchanged_status(plan, target)
         publish(temp, target)
 
@@ -81,6 +108,7 @@ def _create(exiftool: ExifTool, plan: WritePlan, target: Path) -> None:
     check_folder(target.parent, len(EMPTY))
     with temporary_copy(target) as temp, exiftool.private_file(EMPTY, ".xmp") as empty:
         _edit(exiftool, empty, temp, plan)
+        check_unchanged(plan.existing.photo)
         publish_new(temp, target)
 
 
@@ -94,11 +122,15 @@ def _source(exiftool: ExifTool, plan: WritePlan, target: Path) -> Iterator[Path]
         yield empty
 
 
-def _unchanged_status(plan: WritePlan, target: Path) -> os.stat_result:
+def _status(target: Path) -> os.stat_result:
     try:
-        status = target.stat()
+        return target.stat()
     except FileNotFoundError as error:
         raise PhotoChanged(f"{target.name} disappeared meanwhile") from error
+
+
+def _unchanged_status(plan: WritePlan, target: Path) -> os.stat_result:
+    status = _status(target)
     if fingerprint(status) != plan.existing.source_fingerprint:
         raise PhotoChanged(f"{target.name} changed meanwhile")
     return status
@@ -112,7 +144,7 @@ def _edit(exiftool: ExifTool, source: Path, temp: Path, plan: WritePlan) -> None
     with exiftool.values_file(values) as given, _as_output(exiftool, temp) as output:
         options = ("-api", "LargeFileSupport=1", *charset, *copy_iim, given, *finish_iim)
         answer = exiftool.ask(*options, "-o", output, path_argument(source))
-    _check_answer(answer, plan.target, temp)
+    _check_answer(answer, plan, temp)
     after, _ = show(exiftool, temp)
     wrong = differences(before, after, plan.writes)
     if wrong:
@@ -143,11 +175,13 @@ def _as_output(exiftool: ExifTool, temp: Path) -> Iterator[bytes]:
         yield path_argument(folder / temp.name)
 
 
-def _check_answer(answer: Answer, target: Path, temp: Path) -> None:
+def _check_answer(answer: Answer, plan: WritePlan, temp: Path) -> None:
     if answer.status == 0 and CREATED.search(f"{answer.stdout.decode('utf-8', 'replace')}\n{answer.stderr}"):
         return
     if DISK_FULL.search(answer.stderr):
         raise FolderUnavailable(f"{temp.parent} cannot be written to now: the disk is full or read-only")
     reason = next((line for line in answer.stderr.splitlines() if line.startswith("Error")), answer.stderr)
-    reason = reason.removeprefix("Error:").partition(" - /")[0].strip()
-    raise WriteRefused(f"{target.name} could not be written: {reason or 'exiftool gave no reason'}")
+    reason = reason.removeprefix("Error:").partition(" - /")[0].strip() or "exiftool gave no reason"
+    if plan.existing.embedded and not NOT_THE_STRUCTURE.match(reason):
+        raise EmbeddingRefused(plan.target.name, reason)
+    raise WriteRefused(f"{plan.target.name} could not be written: {reason}")

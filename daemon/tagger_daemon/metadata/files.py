@@ -11,9 +11,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from tagger_daemon.errors import FolderUnavailable, PhotoChanged, WriteRefused
+from tagger_daemon.errors import FolderUnavailable, PhotoChanged, PhotoGone, WriteRefused
 from tagger_daemon.metadata.naming import is_our_temp, temp_name
-from tagger_daemon.model import Fingerprint
+from tagger_daemon.model import Fingerprint, Photo
 
 FOLDER_TROUBLE = {
     errno.ENOSPC: "the disk is full",
@@ -32,6 +32,21 @@ SPARE = 1 << 20  # bytes that must be free beyond the size of the copy
 def fingerprint(status: os.stat_result) -> Fingerprint:
     """Return what tells this content of a file from another."""
     return Fingerprint(size=status.st_size, mtime_ns=status.st_mtime_ns, inode=status.st_ino)
+
+
+def check_unchanged(photo: Photo) -> None:
+    """Make sure that a photo still has the content that was queued, and that its words are about.
+
+    Raises:
+        PhotoGone: it is not there.
+        PhotoChanged: it has another content.
+    """
+    try:
+        status = photo.path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PhotoGone(f"{photo.path.name} is no longer there") from error
+    if fingerprint(status) != photo.fingerprint:
+        raise PhotoChanged(f"{photo.path.name} changed meanwhile")
 
 
 @contextlib.contextmanager
@@ -66,8 +81,11 @@ def check_replaceable(target: Path, status: os.stat_result, *, allow_hard_links:
     """Make sure that a file may be replaced by its edited copy.
 
     Raises:
-        WriteRefused: it is write-protected, has a second name, or is no regular file.
+        WriteRefused: it is write-protected, has a second name, is no regular file, or belongs to another user
+            to whom a copy cannot be given.
+        FolderUnavailable: as `check_folder`.
     """
+    check_folder(target.parent, status.st_size)
     if not stat.S_ISREG(status.st_mode):
         raise WriteRefused(f"{target.name} is not a regular file")
     if not status.st_mode & 0o222 or not os.access(target, os.W_OK):
@@ -77,6 +95,10 @@ def check_replaceable(target: Path, status: os.stat_result, *, allow_hard_links:
             f"{target.name} has {status.st_nlink} names (hard links), and only one would get the words; "
             "allow_hard_links = true writes all the same"
         )
+    if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):  # only trying tells, on network shares
+        with temporary_copy(target) as trial:
+            trial.touch(mode=0o600, exist_ok=False)
+            _keep_owner(trial, target, status)
 
 
 @contextlib.contextmanager
@@ -95,12 +117,7 @@ def dress_like(temp: Path, target: Path, status: os.stat_result, *, preserve_mti
     Raises:
         WriteRefused: the owner cannot be kept.
     """
-    try:
-        os.chown(temp, status.st_uid, status.st_gid)
-    except PermissionError as error:
-        raise WriteRefused(
-            f"{target.name} belongs to another user and could not be kept so; run the service as its owner"
-        ) from error
+    _keep_owner(temp, target, status)
     shutil.copystat(target, temp)
     if not preserve_mtime:
         os.utime(temp)  # photo programs notice a change by its date
@@ -143,6 +160,15 @@ def sweep(folder: Path) -> tuple[Path, ...]:
             path.unlink(missing_ok=True)
             removed.append(path)
     return tuple(removed)
+
+
+def _keep_owner(temp: Path, target: Path, status: os.stat_result) -> None:
+    try:
+        os.chown(temp, status.st_uid, status.st_gid)
+    except PermissionError as error:
+        raise WriteRefused(
+            f"{target.name} belongs to another user and could not be kept so; run the service as its owner"
+        ) from error
 
 
 def _claim_and_replace(temp: Path, target: Path) -> None:

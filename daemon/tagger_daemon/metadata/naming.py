@@ -81,6 +81,7 @@ def place_for(
     owners: Mapping[str, str],
     *,
     exiftool_version: tuple[int, int],
+    refusal: str | None = None,
 ) -> Place:
     """Decide where a photo's metadata goes.
 
@@ -89,6 +90,7 @@ def place_for(
         siblings: all file names in its folder.
         owners: sidecar name -> extension that it says it belongs to (`photoshop:SidecarForExtension`).
         exiftool_version: what can safely be written depends on it.
+        refusal: why exiftool does not write into this very file; None: nothing of that kind is known.
 
     Raises:
         PhotoUnsupported: nothing is known about this kind of file.
@@ -98,12 +100,21 @@ def place_for(
         raise PhotoUnsupported(f"{path.name} is not a kind of picture that can be tagged")
     candidates = sidecar_names(path, siblings)
     own = tuple(name for name in candidates if not _owner_beside(path, name, siblings, owners))
-    if kind in EMBEDDED or (kind in MODERN and exiftool_version >= MODERN_SINCE):
-        sidecars = tuple(path.with_name(name) for name in own if not _is_raws(path, name, siblings))
-        return Place(embedded=True, target=path, sidecars=sidecars)
-    if kind in MODERN:
-        return _place_modern(path, own)
-    return _place_raw(path, candidates, own)
+    if kind in RAW:
+        return _place_raw(path, candidates, own)
+    own = tuple(name for name in own if not _is_raws(path, name, siblings))
+    beside = _place_beside(path, own)
+    if refusal is not None:
+        note = (
+            f"exiftool will not write into this file ({refusal}); the words stand in {beside.target.name} "
+            "beside it, which Lightroom does not read for this type"
+        )
+        return beside.evolve(note=note)
+    if kind in MODERN and exiftool_version < MODERN_SINCE:
+        wanted = ".".join(map(str, MODERN_SINCE))
+        note = f"its words go to {beside.target.name}: writing into {kind} files needs exiftool {wanted}"
+        return beside.evolve(note=note)
+    return Place(embedded=True, target=path, sidecars=tuple(map(path.with_name, own)))
 
 
 def _place_raw(path: Path, candidates: tuple[str, ...], own: tuple[str, ...]) -> Place:
@@ -118,12 +129,12 @@ def _place_raw(path: Path, candidates: tuple[str, ...], own: tuple[str, ...]) ->
     return Place(embedded=False, target=path.with_suffix(".xmp"), sidecars=())
 
 
-def _place_modern(path: Path, own: tuple[str, ...]) -> Place:
-    full = [name for name in own if _bears_full_name(path, name)]
+def _place_beside(path: Path, own: tuple[str, ...]) -> Place:
+    """Place the words of a picture that is not written into under its full name, which no other photo has."""
+    full = tuple(name for name in own if _bears_full_name(path, name))
+    others = tuple(name for name in own if name not in full)
     target = path.with_name(full[0] if full else f"{path.name}.xmp")
-    wanted = ".".join(map(str, MODERN_SINCE))
-    note = f"its words go to {target.name}: writing into {extension(path)} files needs exiftool {wanted}"
-    return Place(embedded=False, target=target, sidecars=tuple(map(path.with_name, full)), note=note)
+    return Place(embedded=False, target=target, sidecars=tuple(map(path.with_name, full + others)))
 
 
 def _owner_beside(path: Path, sidecar: str, siblings: Collection[str], owners: Mapping[str, str]) -> bool:

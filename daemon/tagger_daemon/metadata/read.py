@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from tagger_daemon.errors import FolderUnavailable, PhotoGone, PhotoUnreadable
+from tagger_daemon.errors import FolderUnavailable, PhotoChanged, PhotoGone, PhotoUnreadable, WriteRefused
 from tagger_daemon.metadata import fields, gather
 from tagger_daemon.metadata.exiftool import ExifTool, path_argument
 from tagger_daemon.metadata.files import fingerprint
-from tagger_daemon.metadata.naming import MODERN, Place, extension, place_for, sidecar_names
+from tagger_daemon.metadata.naming import MODERN, extension, place_for, sidecar_names
 from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.properties import Properties, parse_properties
 from tagger_daemon.metadata.sidecar import check_sidecar
@@ -19,6 +20,7 @@ from tagger_daemon.model import Existing, Fingerprint, Photo
 
 SHOW = ("-X", "-struct", "-G1", "-n", "-api", "LargeFileSupport=1")
 IIM_IS_UTF8 = ("-charset", "iptc=UTF8")
+LARGEST_SIDECAR = 64 << 20  # bytes; those of photo programs have thousands, with many masks some millions
 KEEPS_IIM = frozenset({"jpg", "jpeg", "jpe", "tif", "tiff", "psd", "psb"})  # Adobe removes the block from DNG
 
 
@@ -54,24 +56,31 @@ def picture_hash(exiftool: ExifTool, path: Path) -> str:
 
 
 def read_existing(
-    exiftool: ExifTool, photo: Photo, *, version: tuple[int, int], ignore_captions: Sequence[str]
+    exiftool: ExifTool,
+    photo: Photo,
+    *,
+    version: tuple[int, int],
+    ignore_captions: Sequence[str],
+    refusal: str | None = None,
 ) -> Existing:
-    """Return what file and sidecars say, and where the next write goes.
+    """Return what file and sidecars say, and where the next write goes; `refusal` as for `place_for`.
 
     Raises:
         PhotoGone: the photo is not there.
         PhotoUnreadable: it cannot be read.
         PhotoUnsupported: nothing is known about this kind of file.
-        WriteRefused: its sidecar cannot be rewritten without loss.
+        PhotoChanged: a sidecar disappeared while it was read.
+        WriteRefused: its sidecar cannot be read, or not be rewritten without loss.
     """
     image_fingerprint = _fingerprint(photo.path)
     shown: dict[str, Properties] = {}
+    fingerprints: dict[str, Fingerprint] = {}
     siblings = _siblings(photo.path.parent)
     for name in sidecar_names(photo.path, siblings):
-        shown[name] = _show_sidecar(exiftool, photo.path.with_name(name))
+        fingerprints[name], shown[name] = _show_sidecar(exiftool, photo.path.with_name(name))
     owners = {name: owner for name, seen in shown.items() if (owner := seen.text(fields.SIDECAR_FOR))}
-    place = place_for(photo.path, siblings, owners, exiftool_version=version)
-    target_fingerprint = image_fingerprint if place.embedded else _sidecar_fingerprint(place)
+    place = place_for(photo.path, siblings, owners, exiftool_version=version, refusal=refusal)
+    target_fingerprint = image_fingerprint if place.embedded else fingerprints.get(place.target.name)
     image, _ = show(exiftool, photo.path)
     sidecars = [shown[path.name] for path in place.sidecars]
     layers = [image, *sidecars] if place.embedded else [*sidecars, image]
@@ -112,10 +121,24 @@ def _show(exiftool: ExifTool, path: Path, *options: str) -> Properties:
     return properties
 
 
-def _show_sidecar(exiftool: ExifTool, path: Path) -> Properties:
-    content = path.read_bytes()
+def _show_sidecar(exiftool: ExifTool, path: Path) -> tuple[Fingerprint, Properties]:
+    """Return what a sidecar holds, and its fingerprint from before: a later change shows against it."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise WriteRefused(f"the sidecar {path.name} is not a regular file")
+        if status.st_size > LARGEST_SIDECAR:
+            raise WriteRefused(f"the sidecar {path.name} is larger than {LARGEST_SIDECAR >> 20} MB")
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise WriteRefused(f"the sidecar {path.name} is a link that leads nowhere") from error
+        raise PhotoChanged(f"the sidecar {path.name} disappeared meanwhile") from error
+    except OSError as error:
+        reason = os.strerror(error.errno or errno.EIO).lower()
+        raise WriteRefused(f"the sidecar {path.name} cannot be read: {reason}") from error
     check_sidecar(content, path.name)
-    return _show(exiftool, path) if content.strip() else Properties()
+    return fingerprint(status), _show(exiftool, path) if content.strip() else Properties()
 
 
 def _fingerprint(path: Path) -> Fingerprint:
@@ -125,10 +148,6 @@ def _fingerprint(path: Path) -> Fingerprint:
         raise PhotoGone(f"{path.name} is no longer there") from error
     except PermissionError as error:
         raise PhotoUnreadable(f"{path.name} may not be read") from error
-
-
-def _sidecar_fingerprint(place: Place) -> Fingerprint | None:
-    return fingerprint(place.target.stat()) if place.sidecars else None
 
 
 def _siblings(folder: Path) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.metadata import fields
-from tagger_daemon.metadata.apply import apply_plan
+from tagger_daemon.metadata.apply import apply_plan, check_writable
 from tagger_daemon.metadata.exiftool import ExifTool, path_argument
 from tagger_daemon.metadata.plan import make_plan
 from tagger_daemon.metadata.read import picture_hash, read_existing
@@ -70,9 +70,21 @@ class MetadataStore:
             WriteRefused: its name, or its sidecar, rules out a safe write.
             ExiftoolDied: exiftool died or hung.
         """
-        return read_existing(
-            self._exiftool, photo, version=self._version, ignore_captions=self._settings.ignore_captions
-        )
+        return self._read(photo)
+
+    def read_beside(self, photo: Photo, refusal: str) -> Existing:
+        """Do as `read`, for a photo that exiftool does not write into: the next write goes beside it.
+
+        `refusal` is exiftool's reason, for the notes. Raises what `read` raises.
+        """
+        return self._read(photo, refusal)
+
+    def check_writable(self, existing: Existing) -> None:
+        """Make sure that words could be written, before any are asked for.
+
+        Raises what `apply.check_writable` raises.
+        """
+        check_writable(existing, self._settings)
 
     def plan(self, existing: Existing, annotation: Annotation) -> WritePlan:
         """Return what is to be written, as `make_plan` does, with the photo's content hash and the time.
@@ -92,3 +104,12 @@ class MetadataStore:
     def apply(self, plan: WritePlan) -> Written:
         """Carry out a plan; on any error the file is exactly as it was. Raises what `apply_plan` raises."""
         return apply_plan(self._exiftool, plan, self._settings)
+
+    def _read(self, photo: Photo, refusal: str | None = None) -> Existing:
+        return read_existing(
+            self._exiftool,
+            photo,
+            version=self._version,
+            ignore_captions=self._settings.ignore_captions,
+            refusal=refusal,
+        )
