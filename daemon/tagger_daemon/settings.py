@@ -153,8 +153,8 @@ class Settings(BaseSettings):
     profiles_dir: Path | None = Field(None, description="a folder with prompt profiles of your own")
     max_keywords: int = Field(15, ge=1, le=64, description="keywords kept a photo")
     max_workers: int = Field(16, ge=1, le=512, description="photos in flight at once")
-    hemisphere: Literal["north", "south"] | None = Field(
-        "north", description="tells the season of photos without a position; null: say none"
+    hemisphere: Literal["north", "south", "unknown"] = Field(
+        "north", description="tells the season of photos without a position"
     )
 
     intake: IntakeSettings = IntakeSettings()

@@ -31,7 +31,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def backlog(database: Database) -> Backlog:
     backlog = Backlog(database)
     backlog.recover(now=0)
-    backlog.add_folder(FOLDER)
+    backlog.watch_folders([FOLDER])
     return backlog
 
 
@@ -147,7 +147,7 @@ def test_a_draft_survives_and_resumes_at_the_next_stage(backlog: Backlog) -> Non
         Draft().with_answer(Stage.CAPTION, "A wall.", ORIGIN).with_answer(Stage.KEYWORDS, ("wall",), ORIGIN)
     )
     backlog.save_draft(job, draft, now=11)
-    assert backlog.recover(now=12) == 1
+    assert backlog.recover(now=12) == []
     (again,) = claim(backlog)
     assert again.draft == draft
     assert again.draft.missing == (Stage.DESCRIPTION,)
@@ -178,7 +178,6 @@ def test_waiting_photos_come_when_they_are_due(backlog: Backlog) -> None:
     put(backlog, photo())
     (job,) = claim(backlog)
     backlog.put_back(job, Decision(state=JobState.WAITING, delay=5.0, attempts=1), now=100, error="e")
-    assert backlog.next_due() == 5100
     assert claim(backlog, now=5099) == []
     (again,) = claim(backlog, now=5100)
     assert (again.attempts, again.last_error) == (1, "e")
@@ -228,6 +227,16 @@ def test_a_paused_folder_keeps_its_photos(backlog: Backlog) -> None:
     assert len(claim(backlog, now=499)) == 1
 
 
+def test_photos_of_a_folder_that_is_no_longer_watched_wait_for_it(backlog: Backlog) -> None:
+    put(backlog, photo())
+    backlog.watch_folders([Path("/elsewhere")])
+    assert claim(backlog) == []
+    assert backlog.open_rows() == 0
+    assert [folder.watched for folder in backlog.folders(now=0)] == [False, True]
+    backlog.watch_folders([FOLDER])
+    assert [job.photo for job in claim(backlog)] == [photo()]
+
+
 def test_after_an_orderly_end_nothing_is_charged(backlog: Backlog, database: Database) -> None:
     put(backlog, photo())
     for _ in range(MAX_CRASHES + 2):
@@ -241,9 +250,12 @@ def test_a_photo_that_kills_the_service_again_and_again_is_failed(
     backlog: Backlog, database: Database
 ) -> None:
     put(backlog, photo())
+    given_up: list[Job] = []
     for _ in range(MAX_CRASHES):
+        assert given_up == []
         assert len(claim(backlog)) == 1
-        backlog.recover(now=30)
+        given_up = backlog.recover(now=30)
+    assert [job.photo for job in given_up] == [photo()]
     assert state_counts(database) == {JobState.FAILED: 1}
 
 

@@ -10,14 +10,14 @@ import pytest
 
 from support.metadata_files import annotation, draw, open_store, photo_at
 from tagger_daemon.backlog import store
-from tagger_daemon.backlog.store import Backlog, Priority
+from tagger_daemon.backlog.store import MAX_CRASHES, Backlog, Priority
 from tagger_daemon.database import Database
 from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Job, Outcome, Photo, Record, WritePlan
 from tagger_daemon.reports.audit import AuditLog
-from tagger_daemon.service.recovery import complete_audit, settle_intentions
+from tagger_daemon.service.recovery import complete_audit, settle_intentions, take_up
 
 
 @dataclass
@@ -51,7 +51,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     folder.mkdir()
     photo = draw(folder / "a.jpg")
     backlog.recover(now=0)
-    backlog.add_folder(folder)
+    backlog.watch_folders([folder])
     backlog.enqueue([photo], priority=Priority.ARRIVAL, now=1)
     (job,) = backlog.claim(limit=1, now=2, lease_ms=1000)
     with open_store() as metadata:
@@ -102,6 +102,16 @@ def test_a_photo_that_has_gone_meanwhile_keeps_its_intention(scene: Scene) -> No
     away.rename(scene.photo.path)
     scene.start_again()
     assert [record.id for record in scene.ledger.unaudited()] == ["1"]
+
+
+def test_what_the_service_died_of_too_often_is_failed_where_a_person_sees_it(scene: Scene) -> None:
+    for _ in range(MAX_CRASHES):
+        take_up(scene.database, scene.backlog, scene.ledger)
+        scene.backlog.claim(limit=1, now=70, lease_ms=1000)
+    (record,) = scene.ledger.unaudited()
+    assert (record.outcome, record.photo) == (Outcome.FAILED, scene.photo)
+    assert "died 3 times" in (record.reason or "")
+    assert scene.backlog.open_rows() == 0
 
 
 def test_the_audit_gets_every_line_once(scene: Scene, tmp_path: Path) -> None:

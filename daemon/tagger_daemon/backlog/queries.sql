@@ -1,8 +1,12 @@
 -- Every statement of the backlog, by name. A colon names a parameter.
 
--- name: add_folder
--- Remember a watch folder.
-INSERT INTO folder(path) VALUES (:path) ON CONFLICT(path) DO NOTHING;
+-- name: forsake_folders
+-- No folder is watched, until `watch_folder` says otherwise. Rows stay: a folder may be watched again.
+UPDATE folder SET watched = 0;
+
+-- name: watch_folder
+-- This one is.
+INSERT INTO folder(path) VALUES (:path) ON CONFLICT(path) DO UPDATE SET watched = 1;
 
 -- name: enqueue
 -- A settled file: new, or with other content than we know. Work on an older content is void, its draft too.
@@ -37,10 +41,10 @@ UPDATE job SET
   lease_generation = generation, updated_at = :now
 WHERE id IN (
   SELECT job.id FROM job JOIN folder ON folder.id = job.folder_id
-  WHERE job.state = 'ready' AND (folder.paused_until <= :now OR folder.paused_until > :farthest)
+  WHERE job.state = 'ready' AND folder.watched AND (folder.paused_until <= :now OR folder.paused_until > :farthest)
     AND (job.crashes = 0 OR job.id = (
     SELECT suspect.id FROM job AS suspect JOIN folder AS home ON home.id = suspect.folder_id
-    WHERE suspect.state = 'ready' AND suspect.crashes > 0
+    WHERE suspect.state = 'ready' AND suspect.crashes > 0 AND home.watched
       AND (home.paused_until <= :now OR home.paused_until > :farthest)
       AND NOT EXISTS (SELECT 1 FROM job AS busy WHERE busy.state = 'running' AND busy.crashes > 0)
     ORDER BY suspect.crashes, suspect.id LIMIT 1))
@@ -62,18 +66,19 @@ WHERE id = :id AND lease = :lease AND state = 'running' AND generation = :genera
 SELECT lease FROM job WHERE id = :id;
 
 -- name: finish
--- The journey is over. If the file changed meanwhile by another hand than ours, the row is ready again.
+-- The journey is over. Not when the file changed meanwhile by another hand than ours: see `reopen`.
 UPDATE job SET
-  state = CASE WHEN generation = :generation OR (size, mtime_ns, inode) IS (:size, :mtime_ns, :inode)
-               THEN :state ELSE 'ready' END,
-  error = CASE WHEN generation = :generation OR (size, mtime_ns, inode) IS (:size, :mtime_ns, :inode) THEN :error END,
-  error_class = CASE WHEN generation = :generation OR (size, mtime_ns, inode) IS (:size, :mtime_ns, :inode) THEN :error_class END,
-  attempts = CASE WHEN generation = :generation OR (size, mtime_ns, inode) IS (:size, :mtime_ns, :inode) THEN :attempts ELSE attempts END,
-  size = CASE WHEN generation = :generation THEN :size ELSE size END,
-  mtime_ns = CASE WHEN generation = :generation THEN :mtime_ns ELSE mtime_ns END,
-  inode = CASE WHEN generation = :generation THEN :inode ELSE inode END,
-  draft = CASE WHEN :state = 'failed' THEN draft END,
+  state = :state, error = :error, error_class = :error_class, attempts = :attempts,
+  size = :size, mtime_ns = :mtime_ns, inode = :inode, draft = CASE WHEN :state = 'failed' THEN draft END,
   crashes = 0, lease = NULL, lease_until = NULL, lease_generation = NULL, updated_at = :now
+WHERE id = :id AND lease = :lease AND state = 'running'
+  AND (generation = :generation OR (size, mtime_ns, inode) IS (:size, :mtime_ns, :inode));
+
+-- name: reopen
+-- The journey is over, and there is newer content: on with that.
+UPDATE job SET
+  state = 'ready', draft = NULL, crashes = 0,
+  lease = NULL, lease_until = NULL, lease_generation = NULL, updated_at = :now
 WHERE id = :id AND lease = :lease AND state = 'running';
 
 -- name: finish_recovered
@@ -97,18 +102,20 @@ WHERE id = :id AND lease = :lease AND state = 'running';
 UPDATE job SET state = 'ready', lease = NULL, lease_until = NULL, updated_at = :now WHERE state = 'running';
 
 -- name: recover_crashed
--- Rows that were running when the process died. Any of them may be why: they come last, and a row
--- that was there too often is failed.
+-- Rows that were running when the process died. Any of them may be why: they come last.
 UPDATE job SET
-  crashes = crashes + 1, priority = -10, lease = NULL, lease_until = NULL, updated_at = :now,
-  state = CASE WHEN crashes + 1 >= :max_crashes THEN 'failed' ELSE 'ready' END,
-  error = CASE WHEN crashes + 1 >= :max_crashes
-               THEN 'the service died ' || (crashes + 1) || ' times while it worked on this photo' ELSE error END
+  crashes = crashes + 1, priority = -10, state = 'ready', lease = NULL, lease_until = NULL, updated_at = :now
 WHERE state = 'running';
+
+-- name: give_up
+-- Rows that were there too often.
+UPDATE job SET state = 'failed', error = :error, error_class = 'Crashed', updated_at = :now
+WHERE state = 'ready' AND crashes >= :max_crashes
+RETURNING *, (SELECT path FROM folder WHERE folder.id = job.folder_id) AS folder_path;
 
 -- name: retry
 -- Bring failed rows back, by hand.
-UPDATE job SET state = 'ready', attempts = 0, crashes = 0, due_at = 0, priority = 20, error = NULL,
+UPDATE job SET state = 'ready', attempts = 0, crashes = 0, due_at = 0, priority = :priority, error = NULL,
   error_class = NULL, updated_at = :now
 WHERE state IN ('failed', 'waiting') AND (:prefix IS NULL OR id IN (
   -- Paths are bytes; joined text would be counted in characters.
@@ -146,7 +153,7 @@ GROUP BY folder.path, job.state;
 
 -- name: folders
 -- The folders and why some are paused.
-SELECT path, paused_until, paused_why, scanned_at FROM folder ORDER BY id;
+SELECT path, watched, paused_until, paused_why, scanned_at FROM folder ORDER BY id;
 
 -- name: troubles
 -- What failed or waits after an error, newest first.
@@ -154,13 +161,10 @@ SELECT folder.path AS folder_path, rel, state, error, error_class, attempts, due
 FROM job JOIN folder ON folder.id = job.folder_id
 WHERE error IS NOT NULL AND state IN ('failed', 'waiting', 'ready') ORDER BY job.updated_at DESC, job.id DESC LIMIT :limit;
 
--- name: next_due
--- When the first waiting row becomes ready; null when none waits.
-SELECT min(due_at) AS due_at FROM job WHERE state = 'waiting';
-
 -- name: open_rows
 -- Rows that still have a way to go.
-SELECT count(*) AS rows FROM job WHERE state IN ('ready', 'running', 'waiting');
+SELECT count(*) AS rows FROM job JOIN folder ON folder.id = job.folder_id
+WHERE folder.watched AND job.state IN ('ready', 'running', 'waiting');
 
 -- name: set_mark
 -- Remember one thing about this process.

@@ -3,6 +3,7 @@
 CREATE TABLE folder(
   id           INTEGER PRIMARY KEY,
   path         BLOB NOT NULL UNIQUE,          -- absolute, as the file system spells it
+  watched      INTEGER NOT NULL DEFAULT 1,    -- 0: no longer in the settings; its photos stay and are not claimed
   device       INTEGER,                       -- with inode: which disk and folder this was when last seen,
   inode        INTEGER,                       --   so that an unmounted or swapped one is noticed
   paused_until INTEGER NOT NULL DEFAULT 0,    -- its photos are not claimed before

@@ -23,6 +23,7 @@ from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Origin, Photo
 
 #: Deaths of the service during one photo after which that photo is failed instead of tried again.
 MAX_CRASHES = 3
+CRASHED = f"the service died {MAX_CRASHES} times while it worked on this photo"
 
 #: No wait is longer than this, milliseconds: a moment further off was set before the clock was put back.
 _FARTHEST_DUE = int(LONGEST_BACKOFF * (1 + JITTER) * 1000)
@@ -42,6 +43,7 @@ class FolderState(Value):
 
     path: Path
     counts: Mapping[JobState, int]
+    watched: bool  # False: no longer in the settings
     paused_why: str | None  # None: not paused
     scanned_at: int | None  # end of the last complete scan, milliseconds
 
@@ -81,29 +83,30 @@ class Backlog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def recover(self, *, now: int) -> int:
+    def recover(self, *, now: int) -> list[Job]:
         """Take up what the last process left: call once at start, under the instance lock.
 
         Returns:
-            How many rows were found running.
+            The photos that are given up, because the service died too often while they were worked on.
         """
         with self._database.transaction() as db:
             mark = db.execute(queries()["get_mark"], {"name": "clean"}).fetchone()
             clean = mark is None or mark["value"] == "1"
-            query = "recover_clean" if clean else "recover_crashed"
-            found = db.execute(queries()[query], {"now": now, "max_crashes": MAX_CRASHES}).rowcount
+            db.execute(queries()["recover_clean" if clean else "recover_crashed"], {"now": now})
             db.execute(queries()["set_mark"], {"name": "clean", "value": "0"})
-            return found
+            values = {"now": now, "max_crashes": MAX_CRASHES, "error": CRASHED}
+            return [_job(row) for row in db.execute(queries()["give_up"], values).fetchall()]
 
     def mark_clean(self) -> None:
         """Say that this process ends in good order: what is still running was handed back."""
         with self._database.transaction() as db:
             db.execute(queries()["set_mark"], {"name": "clean", "value": "1"})
 
-    def add_folder(self, folder: Path) -> None:
-        """Make a watch folder known."""
+    def watch_folders(self, folders: Sequence[Path]) -> None:
+        """Say which folders are watched; photos of others stay in the queue and are not claimed."""
         with self._database.transaction() as db:
-            db.execute(queries()["add_folder"], {"path": os.fsencode(folder)})
+            db.execute(queries()["forsake_folders"])
+            db.executemany(queries()["watch_folder"], [{"path": os.fsencode(folder)} for folder in folders])
 
     def enqueue(self, photos: Sequence[Photo], *, priority: int, now: int) -> int:
         """Take in settled photos; those whose content we know already change nothing.
@@ -207,21 +210,19 @@ class Backlog:
             LeaseLost: the job is no longer ours; nothing was changed.
         """
         with self._database.transaction() as db:
-            finished = db.execute(
-                queries()["finish"],
-                {
-                    "id": job.id,
-                    "lease": job.lease,
-                    "generation": job.generation,
-                    "state": state,
-                    "error": error,
-                    "error_class": error_class,
-                    "attempts": attempts,
-                    "now": now,
-                    **_fingerprint_columns(fingerprint),
-                },
-            ).rowcount
-            if finished != 1:
+            values = {
+                "id": job.id,
+                "lease": job.lease,
+                "generation": job.generation,
+                "state": state,
+                "error": error,
+                "error_class": error_class,
+                "attempts": attempts,
+                "now": now,
+                **_fingerprint_columns(fingerprint),
+            }
+            finished = db.execute(queries()["finish"], values).rowcount
+            if not finished and not db.execute(queries()["reopen"], values).rowcount:
                 raise LeaseLost(f"{job.photo.path.name} was taken over while it was being described")
 
     def finish_recovered(self, photo: Photo, *, now: int) -> None:
@@ -270,7 +271,11 @@ class Backlog:
         with self._database.transaction() as db:
             return db.execute(
                 queries()["retry"],
-                {"prefix": None if prefix is None else os.fsencode(prefix), "now": now},
+                {
+                    "prefix": None if prefix is None else os.fsencode(prefix),
+                    "priority": Priority.BY_HAND,
+                    "now": now,
+                },
             ).rowcount
 
     def pause_folder(self, folder: Path, *, until: int, why: str) -> None:
@@ -303,12 +308,6 @@ class Backlog:
             path = None if folder is None else os.fsencode(folder)
             return int(db.execute(queries()["open_rows"], {"path": path}).fetchone()["rows"])
 
-    def next_due(self) -> int | None:
-        """When the first waiting photo becomes ready, in milliseconds; None when none waits."""
-        with self._database.transaction() as db:
-            due: int | None = db.execute(queries()["next_due"]).fetchone()["due_at"]
-        return due
-
     def folders(self, *, now: int) -> list[FolderState]:
         """How every watch folder stands."""
         with self._database.transaction() as db:
@@ -324,6 +323,7 @@ def folders(db: sqlite3.Connection, *, now: int) -> list[FolderState]:
         FolderState(
             path=Path(os.fsdecode(row["path"])),
             counts=counts.get(row["path"], {}),
+            watched=bool(row["watched"]),
             paused_why=row["paused_why"] if row["paused_until"] > now else None,
             scanned_at=row["scanned_at"],
         )
@@ -373,7 +373,7 @@ def _job(row: sqlite3.Row) -> Job:
         id=row["id"],
         photo=Photo(path=_path(row), folder=folder, fingerprint=_fingerprint(row)),
         state=JobState(row["state"]),
-        lease=row["lease"],
+        lease=row["lease"] or "",
         generation=row["generation"],
         attempts=row["attempts"],
         draft=draft_from_json(row["draft"]),

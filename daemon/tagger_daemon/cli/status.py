@@ -55,7 +55,8 @@ class View(Value):
     @property
     def open_rows(self) -> int:
         """Photos with a way to go."""
-        return sum(self.counts.get(state, 0) for state in OPEN_STATES)
+        watched = (folder.counts for folder in self.folders if folder.watched)
+        return sum(counts.get(state, 0) for counts in watched for state in OPEN_STATES)
 
     @property
     def per_hour(self) -> float | None:
@@ -80,6 +81,7 @@ class View(Value):
                 {
                     "path": str(folder.path),
                     "counts": {state.value: rows for state, rows in folder.counts.items()},
+                    "watched": folder.watched,
                     "paused": folder.paused_why,
                 }
                 for folder in self.folders
@@ -168,11 +170,17 @@ def _folders(view: View) -> Table:
         table.add_row(
             shown(str(folder.path)),
             *(str(folder.counts.get(state, 0)) for state in states),
-            shown(f"paused: {folder.paused_why}") if folder.paused_why else "",
+            _standing(folder),
         )
     if len(view.folders) > 1:
         table.add_row("all", *(str(rows) for rows in view.counts.values()), "", style="bold")
     return table
+
+
+def _standing(folder: FolderState) -> str:
+    if not folder.watched:
+        return "no longer watched"
+    return shown(f"paused: {folder.paused_why}") if folder.paused_why else ""
 
 
 def _running(view: View) -> list[RenderableType]:
@@ -198,6 +206,10 @@ def _running(view: View) -> list[RenderableType]:
                 shown(endpoint["last_error"] or ""),
             )
         parts.append(table)
+    parts += [
+        Text(f"server of {server['entry']}: {server['state']}, process {server['pid']}", style="dim")
+        for server in process.get("servers", ())
+    ]
     parts += [Text(problem, style="yellow") for problem in process.get("problems", ())]
     upcoming = process.get("upcoming", {})
     if upcoming:

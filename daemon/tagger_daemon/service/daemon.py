@@ -35,7 +35,7 @@ from tagger_daemon.service.crew import Crew, Journal
 from tagger_daemon.service.heart import Heart
 from tagger_daemon.service.notify import Notifier
 from tagger_daemon.service.parts import Cast, cast, check_folders
-from tagger_daemon.service.recovery import complete_audit, settle_intentions, sweep_folders
+from tagger_daemon.service.recovery import complete_audit, settle_intentions, sweep_folders, take_up
 from tagger_daemon.service.reporting import make_page
 from tagger_daemon.service.snapshot import Phase, Snapshot, take_snapshot
 from tagger_daemon.service.state import StateDirectory
@@ -145,9 +145,7 @@ class Daemon:
 
     def _recover(self, metadata: MetadataStore) -> None:
         sweep_folders([folder.path for folder in self.settings.folders])
-        found = self._backlog.recover(now=now_ms())
-        if found:
-            logger.info("{} photos were being worked on when the last process ended; they go on", found)
+        take_up(self._database, self._backlog, self._ledger)
         settle_intentions(self._database, self._backlog, self._ledger, metadata, now=now_ms())
         complete_audit(self._ledger, self._audit)
 
@@ -158,7 +156,7 @@ class Daemon:
             registry_hash=who.registry.hash,
             profile=who.profile,
             max_keywords=settings.max_keywords,
-            hemisphere=settings.hemisphere,
+            hemisphere=None if settings.hemisphere == "unknown" else settings.hemisphere,
             chat=self._pool,
         )
         tools = Tools(
@@ -320,13 +318,13 @@ def _fingerprint(path: Path) -> Fingerprint | None:
 
 @contextmanager
 def _signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
-    """Let SIGTERM and SIGINT ask for the end, and a second one for a quick end."""
+    """Let SIGTERM, SIGINT and a terminal that closes ask for the end, and a second one for a quick end."""
     loop = asyncio.get_running_loop()
 
     def asked() -> None:
         (hurry if stop.is_set() else stop).set()
 
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     for number in numbers:
         loop.add_signal_handler(number, asked)
     try:

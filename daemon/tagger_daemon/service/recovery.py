@@ -8,7 +8,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from tagger_daemon.backlog.store import Backlog
+from tagger_daemon.backlog.store import CRASHED, Backlog
 from tagger_daemon.database import Database
 from tagger_daemon.errors import TaggerError
 from tagger_daemon.intake.probe import look
@@ -17,7 +17,19 @@ from tagger_daemon.metadata.fields import MARKER_FIELDS
 from tagger_daemon.metadata.files import sweep
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Existing, Record
+from tagger_daemon.pipeline import Steps, failed_record
 from tagger_daemon.reports.audit import AuditLog
+from tagger_daemon.service.clock import local_now, now_ms
+
+
+def take_up(database: Database, backlog: Backlog, ledger: Ledger) -> None:
+    """Hand what was being worked on back to the queue; what we died of too often is failed, visibly."""
+    with database.transaction():
+        for job in backlog.recover(now=now_ms()):
+            logger.warning("{}: failed: {}", job.photo.path, CRASHED)
+            ledger.add(
+                failed_record(job, now=local_now(), reason=CRASHED, attempts=job.attempts, steps=Steps())
+            )
 
 
 def settle_intentions(
