@@ -92,6 +92,7 @@ def test_what_is_left_out_takes_the_defaults() -> None:
     entry = one(serving={"launch": {"argv": ["x"]}, "limits": {"max": 8}, "timeouts": None})
     assert entry.launch == Launch(argv=("x",))
     assert entry.limits == Limits(max=8)
+    assert one(serving={"limits": {"max": 1}}).limits == Limits(start=1, max=1)
     assert entry.timeouts == Timeouts()
 
 

@@ -222,14 +222,17 @@ class _RawLaunch(_Ours):
 
 
 class _RawLimits(_Ours):
-    start: int = Field(Limits().start, ge=1)
+    start: int | None = Field(None, ge=1)
     max: int = Field(Limits().max, ge=1)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if self.start > self.max:
+        if self.start is not None and self.start > self.max:
             raise ValueError(f"start ({self.start}) must not be above max ({self.max})")
         return self
+
+    def limits(self) -> Limits:
+        return Limits(start=self.start or min(Limits().start, self.max), max=self.max)
 
 
 class _RawTimeouts(_Ours):
@@ -283,7 +286,7 @@ class _RawEntry(_Raw):
             endpoints=tuple(dict.fromkeys(endpoints)),
             api_key_env=serving.api_key_env,
             launch=serving.launch.launch() if serving.launch else None,
-            limits=Limits(start=serving.limits.start, max=serving.limits.max),
+            limits=serving.limits.limits(),
             timeouts=Timeouts(connect=serving.timeouts.connect, stage=serving.timeouts.stage),
             extra_body=serving.extra_body,
         )
