@@ -197,6 +197,7 @@ class Existing(Value):
     keywords: tuple[str, ...] = ()  # flat, in the file's order
     hierarchical: tuple[str, ...] = ()  # full paths, `|` between the levels
     has_iptc: bool = False  # a legacy IIM block stands in the file and has to be kept in step
+    iptc_keywords: tuple[str, ...] = ()  # those of that block, as they are spelt there
     marker: Marker | None = None
     facts: Facts = Facts()
     notes: tuple[str, ...] = ()  # what a person should know, such as why a sidecar is used

@@ -51,7 +51,11 @@ def test_our_keywords_are_cleaned(proposed: str, written: str) -> None:
 
 
 def test_the_legacy_block_gets_each_keyword_once_and_cut() -> None:
-    assert for_iim(["x" * 70, "x" * 64, "y"]) == ("x" * 64, "y")
+    assert for_iim([], ["x" * 70, "x" * 64, "y"]) == ("x" * 64, "y")
+
+
+def test_keywords_in_the_legacy_block_keep_their_spelling_whatever_the_other_block_says() -> None:
+    assert for_iim(["Dog", "DOG", "Rose "], ["dog", "rose", "sea"]) == ("Dog", "DOG", "Rose ", "sea")
 
 
 @given(st.text())

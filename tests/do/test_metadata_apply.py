@@ -143,6 +143,17 @@ def test_a_legacy_block_is_kept_in_step_whatever_its_encoding(
     assert tell(photo.path, "Photoshop:IPTCDigest") == tell(photo.path, "File:CurrentIPTCDigest") != ""
 
 
+def test_a_persons_keywords_in_the_legacy_block_are_not_respelt(tmp_path: Path, store: MetadataStore) -> None:
+    theirs = ("IPTC:Keywords=Dog", "IPTC:Keywords=Rose", "IPTC:Keywords=ROSE")
+    photo = draw(tmp_path / "photo.jpg", *theirs, "XMP-dc:Subject=rose")
+    plan = store.plan(store.read(photo), annotation())
+    store.apply(plan)
+    assert tell(photo.path, "IPTC:Keywords") == "Dog|Rose|ROSE|beach|sea"
+    assert tell(photo.path, "XMP-dc:Subject") == "rose|Dog|beach|sea"
+    before = {write.tag: write.before for write in plan.writes}
+    assert before["IPTC:Keywords"] == ("Dog", "Rose", "ROSE")
+
+
 def test_a_persons_latin_caption_stays_in_the_legacy_block(tmp_path: Path, store: MetadataStore) -> None:
     photo = draw(tmp_path / "photo.jpg", "IPTC:Caption-Abstract=Straßencafé", "IPTC:By-line=José")
     tag(store, photo)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -256,3 +258,43 @@ def test_a_damaged_picture_has_no_content_hash(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(PhotoGone):
         content_hash(path)
+
+
+def tiff(*entries: tuple[int, int, int, int], rest: bytes = b"") -> bytes:
+    """Return a TIFF of one directory: tag, type, count, value or position."""
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + directory + struct.pack("<I", 0) + rest
+
+
+MANY = 2000
+OVERLAPPING = tiff(
+    (273, 4, MANY, 38),
+    (279, 4, MANY, 38 + 4 * MANY),
+    rest=struct.pack(f"<{2 * MANY}I", *[0] * MANY, *[1 << 30] * MANY) + bytes(1 << 20),
+)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        tiff((273, 4, 0xFFFFFFFF, 8), (279, 4, 1, 5)),
+        b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, 1 << 60),
+        b"II+\0" + struct.pack("<HHQ", 8, 0, (1 << 64) - 1),
+        OVERLAPPING,
+    ],
+    ids=[
+        "more strips than bytes",
+        "more fields than bytes",
+        "no such offset",
+        "the same bytes again and again",
+    ],
+)
+def test_a_tiff_that_lies_about_its_size_takes_neither_memory_nor_time(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "photo.tif"
+    path.write_bytes(content)
+    start = time.process_time()
+    with pytest.raises(PhotoUnreadable, match="damaged"):
+        content_hash(path)
+    assert time.process_time() - start < 1

@@ -69,7 +69,8 @@ def cut_at_word(text: str, length: int) -> str:
 
 def cut_bytes(text: str, length: int) -> str:
     """Return text of at most `length` bytes in UTF-8, no character broken."""
-    return text.encode("utf-8")[:length].decode("utf-8", "ignore").rstrip()
+    encoded = text.encode("utf-8")
+    return text if len(encoded) <= length else encoded[:length].decode("utf-8", "ignore").rstrip()
 
 
 def text_hash(text: str) -> str:

@@ -29,9 +29,14 @@ def added(proposed: Iterable[str], theirs: Iterable[str], hierarchical: Iterable
     return _unknown((clean_keyword(word) for word in proposed), known)
 
 
-def for_iim(keywords: Iterable[str]) -> tuple[str, ...]:
-    """Return keywords as the legacy block can hold them: 64 bytes each, none twice."""
-    return _unknown((cut_bytes(word, LONGEST_IIM_KEYWORD) for word in keywords), set())
+def for_iim(theirs: Iterable[str], keywords: Iterable[str]) -> tuple[str, ...]:
+    """Return those that stand in the legacy block as they are, then those of all keywords that it lacks.
+
+    It holds 64 bytes each.
+    """
+    stood = tuple(cut_bytes(word, LONGEST_IIM_KEYWORD) for word in theirs if word.strip())
+    known = {_key(word) for word in stood}
+    return (*stood, *_unknown((cut_bytes(word, LONGEST_IIM_KEYWORD) for word in keywords), known))
 
 
 def _unknown(words: Iterable[str], known: set[str]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 from tagger_daemon.errors import PhotoGone, PhotoUnreadable
 
 BLOCK = 1 << 20  # bytes read at once
+MOST_REPEATS = 16  # a file whose pieces overlap so much that they make this many times its size is an attack
 MOST_IFDS = 1000  # more directories than any real file has: a loop or an attack
 
 JPEG_PICTURE = frozenset(
@@ -59,13 +60,17 @@ def content_hash(path: Path) -> str:
     digest = hashlib.sha256()
     try:
         with path.open("rb") as stream:
+            most = MOST_REPEATS * os.fstat(stream.fileno()).st_size
             for piece in _picture(stream, path.suffix.lower()):
                 digest.update(piece)
+                most -= len(piece)
+                if most < 0:
+                    raise ValueError("the same data over and over")
     except FileNotFoundError as error:
         raise PhotoGone(f"{path.name} is no longer there") from error
     except OSError as error:
         raise PhotoUnreadable(f"{path.name} cannot be read: {error.strerror}") from error
-    except (struct.error, ValueError) as error:
+    except (struct.error, ValueError, OverflowError) as error:  # an offset of 2**64, too
         raise PhotoUnreadable(f"{path.name} is damaged: its picture data cannot be followed") from error
     return digest.hexdigest()
 
@@ -138,11 +143,10 @@ def _psd(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _whole(stream: BinaryIO, length: int) -> bytes:
-    """Read so many bytes, of which none may be missing."""
-    data = stream.read(length)
-    if len(data) < length:
+    """Read so many bytes, of which none may be missing; nothing is set aside for more than there are."""
+    if length > os.fstat(stream.fileno()).st_size - stream.tell():
         raise ValueError("the file ends too early")
-    return data
+    return stream.read(length)
 
 
 class _Field(NamedTuple):

@@ -57,8 +57,12 @@ def make_plan(
     if not texts and not lists:
         return WritePlan(existing=existing, result=existing, writes=(), kept=tuple(kept))
     writes = [TagWrite(tag=_in_default_language(tag), value=text) for tag, text in texts.items()]
-    stood = {fields.KEYWORDS: existing.keywords, fields.HIERARCHICAL: existing.hierarchical}
-    writes += [TagWrite(tag=tag, value=words, before=stood.get(tag)) for tag, words in lists.items()]
+    stood = {
+        fields.KEYWORDS: existing.keywords,
+        fields.HIERARCHICAL: existing.hierarchical,
+        fields.IIM_KEYWORDS: existing.iptc_keywords,
+    }
+    writes += [TagWrite(tag=tag, value=words, before=stood[tag] or None) for tag, words in lists.items()]
     if existing.source_fingerprint is None:
         writes.append(TagWrite(tag=fields.SIDECAR_FOR, value=extension(existing.photo.path).upper()))
     writes.append(TagWrite(tag=fields.METADATA_DATE, value=fields.exiftool_date(now)))
@@ -98,7 +102,7 @@ def _keyword_lists(existing: Existing, new_words: tuple[str, ...]) -> dict[str, 
     if existing.hierarchical:  # some programs look at nothing else once it is there
         lists[fields.HIERARCHICAL] = (*existing.hierarchical, *new_words)
     if existing.has_iptc:
-        lists[fields.IIM_KEYWORDS] = for_iim(lists[fields.KEYWORDS])
+        lists[fields.IIM_KEYWORDS] = for_iim(existing.iptc_keywords, lists[fields.KEYWORDS])
     return lists
 
 

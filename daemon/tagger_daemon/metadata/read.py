@@ -88,6 +88,9 @@ def read_existing(
     notes = [place.note] if place.note else []
     if two_blocks:
         notes.append("two IPTC blocks stand in the file; both are left as they are")
+    has_iptc = (
+        place.embedded and extension(photo.path) in KEEPS_IIM and image.has_group("IPTC") and not two_blocks
+    )
     return Existing(
         photo=photo,
         source=place.target,
@@ -98,10 +101,8 @@ def read_existing(
         alt_text=gather.alt_text(layers),
         keywords=gather.keywords(layers),
         hierarchical=gather.hierarchical(layers),
-        has_iptc=place.embedded
-        and extension(photo.path) in KEEPS_IIM
-        and image.has_group("IPTC")
-        and not two_blocks,
+        has_iptc=has_iptc,
+        iptc_keywords=image.texts(fields.IIM_KEYWORDS) if has_iptc else (),
         marker=gather.marker(layers),
         facts=gather.facts([image, *sidecars]),
         notes=tuple(notes),
