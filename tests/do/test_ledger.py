@@ -51,6 +51,12 @@ def ledger(database: Database) -> Ledger:
     return Ledger(database)
 
 
+def test_of_several_tries_to_write_a_photo_only_the_last_can_have_taken_place(ledger: Ledger) -> None:
+    for number in range(3):
+        ledger.intend(RECORD.evolve(id=str(number)))
+    assert [record.id for record in ledger.intended()] == ["2"]
+
+
 def of_day(database: Database, day: date) -> list[Record]:
     with read_only(database.path) as db:
         return records.records_of(db, day)

@@ -31,9 +31,12 @@ class Ledger:
         """Note what is about to be written, before the file is replaced.
 
         If the process dies between the replacing and the finishing, `intended` is how the next one finds out
-        that a file carries our words, and which words stood there before.
+        that a file carries our words, and which words stood there before. A new intention replaces an older
+        one for the same photo: what still has to be written was not written then.
         """
-        self._put(record, stands=False)
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM record WHERE path = ? AND stands = 0", (os.fsencode(record.photo.path),))
+            self._put(record, stands=False)
 
     def add(self, record: Record) -> None:
         """Keep a record, in place of its intention if there was one.
