@@ -103,6 +103,43 @@ def test_a_photo_replaced_by_another_hand_while_running_is_ready_again(backlog: 
     assert again.draft == Draft()
 
 
+def test_newer_content_neither_waits_nor_pays_for_what_befell_the_older(backlog: Backlog) -> None:
+    put(backlog, photo())
+    (job,) = claim(backlog)
+    put(backlog, photo(size=77))
+    failure = Decision(state=JobState.WAITING, delay=3600, attempts=3)
+    backlog.put_back(job, failure, now=11, error="cut off", error_class="ReplyTruncated")
+    (again,) = claim(backlog, now=12)
+    assert (again.photo.fingerprint.size, again.attempts, again.last_error) == (77, 0, None)
+
+
+def test_newer_content_is_not_charged_for_the_failing_of_the_older(backlog: Backlog) -> None:
+    put(backlog, photo())
+    (job,) = claim(backlog)
+    put(backlog, photo(size=77))
+    backlog.finish(
+        job, state=JobState.FAILED, fingerprint=job.photo.fingerprint, now=11, error="no", attempts=4
+    )
+    (again,) = claim(backlog)
+    assert (again.photo.fingerprint.size, again.attempts, again.last_error) == (77, 0, None)
+
+
+def test_work_under_way_is_not_given_away_when_the_clock_leaps(backlog: Backlog) -> None:
+    put(backlog, photo())
+    (job,) = claim(backlog)
+    assert backlog.claim(limit=10, now=10**9, lease_ms=1000, held=[job.lease]) == []
+    done(backlog, job)
+
+
+def test_nothing_waits_for_a_moment_that_was_set_before_the_clock_was_put_back(backlog: Backlog) -> None:
+    year = 365 * 24 * 3600 * 1000
+    put(backlog, photo())
+    (job,) = claim(backlog, now=year)
+    backlog.put_back(job, Decision(state=JobState.WAITING, delay=60, attempts=1), now=year)
+    backlog.pause_folder(FOLDER, until=year + 15_000, why="the disk is full")
+    assert len(claim(backlog, now=10)) == 1
+
+
 def test_a_draft_survives_and_resumes_at_the_next_stage(backlog: Backlog) -> None:
     put(backlog, photo())
     (job,) = claim(backlog)

@@ -19,12 +19,15 @@ WHERE (job.size, job.mtime_ns, job.inode) IS NOT (excluded.size, excluded.mtime_
    OR job.state = 'gone';
 
 -- name: promote_due
--- Waiting rows whose time has come. Kept apart from the claim, so that its index holds claimable rows only.
-UPDATE job SET state = 'ready', updated_at = :now WHERE state = 'waiting' AND due_at <= :now;
+-- Waiting rows whose time has come, or was set before the clock was put back. Kept apart from the claim, so that
+-- its index holds claimable rows only.
+UPDATE job SET state = 'ready', updated_at = :now
+WHERE state = 'waiting' AND (due_at <= :now OR due_at > :farthest);
 
 -- name: promote_expired
 -- Rows whose holder has stopped renewing its lease.
-UPDATE job SET state = 'ready', lease = NULL, updated_at = :now WHERE state = 'running' AND lease_until < :now;
+UPDATE job SET state = 'ready', lease = NULL, updated_at = :now
+WHERE state = 'running' AND lease_until < :now AND lease NOT IN (SELECT value FROM json_each(:held));
 
 -- name: claim
 -- Take the most urgent rows, each under a lease of its own. Rows that were running when the process died
@@ -34,9 +37,11 @@ UPDATE job SET
   lease_generation = generation, updated_at = :now
 WHERE id IN (
   SELECT job.id FROM job JOIN folder ON folder.id = job.folder_id
-  WHERE job.state = 'ready' AND folder.paused_until <= :now AND (job.crashes = 0 OR job.id = (
+  WHERE job.state = 'ready' AND (folder.paused_until <= :now OR folder.paused_until > :farthest)
+    AND (job.crashes = 0 OR job.id = (
     SELECT suspect.id FROM job AS suspect JOIN folder AS home ON home.id = suspect.folder_id
-    WHERE suspect.state = 'ready' AND suspect.crashes > 0 AND home.paused_until <= :now
+    WHERE suspect.state = 'ready' AND suspect.crashes > 0
+      AND (home.paused_until <= :now OR home.paused_until > :farthest)
       AND NOT EXISTS (SELECT 1 FROM job AS busy WHERE busy.state = 'running' AND busy.crashes > 0)
     ORDER BY suspect.crashes, suspect.id LIMIT 1))
   ORDER BY job.priority DESC, job.id LIMIT :limit
@@ -61,7 +66,9 @@ SELECT lease FROM job WHERE id = :id;
 UPDATE job SET
   state = CASE WHEN generation = :generation OR (size, mtime_ns, inode) IS (:size, :mtime_ns, :inode)
                THEN :state ELSE 'ready' END,
-  error = :error, error_class = :error_class, attempts = :attempts,
+  error = CASE WHEN generation = :generation OR (size, mtime_ns, inode) IS (:size, :mtime_ns, :inode) THEN :error END,
+  error_class = CASE WHEN generation = :generation OR (size, mtime_ns, inode) IS (:size, :mtime_ns, :inode) THEN :error_class END,
+  attempts = CASE WHEN generation = :generation OR (size, mtime_ns, inode) IS (:size, :mtime_ns, :inode) THEN :attempts ELSE attempts END,
   size = CASE WHEN generation = :generation THEN :size ELSE size END,
   mtime_ns = CASE WHEN generation = :generation THEN :mtime_ns ELSE mtime_ns END,
   inode = CASE WHEN generation = :generation THEN :inode ELSE inode END,
@@ -76,10 +83,12 @@ UPDATE job SET state = 'done', size = :size, mtime_ns = :mtime_ns, inode = :inod
 WHERE folder_id = (SELECT id FROM folder WHERE path = :folder) AND rel = :rel;
 
 -- name: put_back
--- Not finished: ready again now, or at due_at.
+-- Not finished: ready again now, or at due_at. Newer content neither waits nor pays for what befell the older.
 UPDATE job SET
-  state = CASE WHEN :due_at <= :now THEN 'ready' ELSE 'waiting' END, due_at = :due_at,
-  attempts = :attempts, error = :error, error_class = :error_class,
+  state = CASE WHEN :due_at <= :now OR generation <> :generation THEN 'ready' ELSE 'waiting' END, due_at = :due_at,
+  attempts = CASE WHEN generation = :generation THEN :attempts ELSE attempts END,
+  error = CASE WHEN generation = :generation THEN :error END,
+  error_class = CASE WHEN generation = :generation THEN :error_class END,
   lease = NULL, lease_until = NULL, lease_generation = NULL, updated_at = :now
 WHERE id = :id AND lease = :lease AND state = 'running';
 
@@ -151,7 +160,8 @@ SELECT min(due_at) AS due_at FROM job WHERE state = 'waiting';
 
 -- name: open_rows
 -- Rows that still have a way to go.
-SELECT count(*) AS rows FROM job WHERE state IN ('ready', 'running', 'waiting');
+SELECT count(*) AS rows FROM job WHERE state IN ('ready', 'running', 'waiting')
+  AND (:path IS NULL OR folder_id = (SELECT id FROM folder WHERE path = :path));
 
 -- name: set_mark
 -- Remember one thing about this process.

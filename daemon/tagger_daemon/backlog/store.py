@@ -16,13 +16,16 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from tagger_daemon.backlog.retry import Decision
+from tagger_daemon.backlog.retry import JITTER, LONGEST_BACKOFF, Decision
 from tagger_daemon.database import Database, Migration
 from tagger_daemon.errors import LeaseLost, PhotoChanged
 from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Origin, Photo, Stage, Value
 
 #: Deaths of the service during one photo after which that photo is failed instead of tried again.
 MAX_CRASHES = 3
+
+#: No wait is longer than this, milliseconds: a moment further off was set before the clock was put back.
+_FARTHEST_DUE = int(LONGEST_BACKOFF * (1 + JITTER) * 1000)
 
 
 class Priority:
@@ -126,13 +129,22 @@ class Backlog:
                 if db.execute(queries()["knows"], _photo_columns(photo)).fetchone() is None
             ]
 
-    def claim(self, *, limit: int, now: int, lease_ms: int) -> list[Job]:
-        """Take up to `limit` ready photos, each under a lease that must be renewed within `lease_ms`."""
+    def claim(self, *, limit: int, now: int, lease_ms: int, held: Sequence[str] = ()) -> list[Job]:
+        """Take up to `limit` ready photos, each under a lease that must be renewed within `lease_ms`.
+
+        Args:
+            limit: photos at most.
+            now: milliseconds since the epoch.
+            lease_ms: how long a lease lasts.
+            held: leases that the caller is at work under. They do not expire, whatever the clock says: it
+                leaps when the machine wakes from sleep.
+        """
         with self._database.transaction() as db:
-            db.execute(queries()["promote_due"], {"now": now})
-            db.execute(queries()["promote_expired"], {"now": now})
+            db.execute(queries()["promote_due"], {"now": now, "farthest": now + _FARTHEST_DUE})
+            db.execute(queries()["promote_expired"], {"now": now, "held": json.dumps(list(held))})
             rows = db.execute(
-                queries()["claim"], {"limit": limit, "now": now, "until": now + lease_ms}
+                queries()["claim"],
+                {"limit": limit, "now": now, "until": now + lease_ms, "farthest": now + _FARTHEST_DUE},
             ).fetchall()
         # RETURNING gives rows in no promised order.
         return [_job(row) for row in sorted(rows, key=lambda row: (-row["priority"], row["id"]))]
@@ -242,6 +254,7 @@ class Backlog:
                 {
                     "id": job.id,
                     "lease": job.lease,
+                    "generation": job.generation,
                     "due_at": now + int(decision.delay * 1000),
                     "attempts": decision.attempts,
                     "error": error,
@@ -284,10 +297,11 @@ class Backlog:
             row = db.execute(queries()["folder_identity"], {"path": os.fsencode(folder)}).fetchone()
         return None if row is None else (row["device"], row["inode"])
 
-    def open_rows(self) -> int:
-        """Photos that still have a way to go: ready, running or waiting."""
+    def open_rows(self, folder: Path | None = None) -> int:
+        """Photos that still have a way to go, of one watch folder or all: ready, running or waiting."""
         with self._database.transaction() as db:
-            return int(db.execute(queries()["open_rows"]).fetchone()["rows"])
+            path = None if folder is None else os.fsencode(folder)
+            return int(db.execute(queries()["open_rows"], {"path": path}).fetchone()["rows"])
 
     def next_due(self) -> int | None:
         """When the first waiting photo becomes ready, in milliseconds; None when none waits."""
