@@ -164,7 +164,7 @@ WHERE error IS NOT NULL AND state IN ('failed', 'waiting', 'ready') ORDER BY job
 -- name: open_rows
 -- Rows that still have a way to go.
 SELECT count(*) AS rows FROM job JOIN folder ON folder.id = job.folder_id
-WHERE folder.watched AND job.state IN ('ready', 'running', 'waiting');
+WHERE job.state IN ('ready', 'running', 'waiting') AND CASE WHEN :path IS NULL THEN folder.watched ELSE folder.path = :path END;
 
 -- name: set_mark
 -- Remember one thing about this process.

@@ -126,6 +126,8 @@ class Arrivals:
                 await asyncio.sleep(TICK * 20)
             finally:
                 self._busy = False
+            if self._dirty:
+                continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK):
                     await self._wake.wait()
@@ -183,14 +185,27 @@ class Arrivals:
             batch.clear()
             self.last_moved = time.monotonic()
 
+        empty = True
         for found in scan(folder, self._eligibility, report=logger.warning, below=where):
+            empty = False
             batch.append(found)
             if len(batch) == BATCH:
                 sift()
         sift()
         if where == folder.path:
+            if empty:
+                self._check_mounted(folder.path, root)
             self._backlog.folder_scanned(folder.path, device=root[0], inode=root[1], now=now_ms())
         return unknown
+
+    def _check_mounted(self, folder: Path, seen: tuple[int, int]) -> None:
+        """Refuse an empty folder where photos wait to be described: a mount point without its disk."""
+        known = self._backlog.folder_identity(folder)
+        if known not in (None, seen) and self._backlog.open_rows(folder):
+            raise FolderUnavailable(
+                f"the watch folder {str(folder)!r} is empty and not the one that was read before "
+                "(is its disk mounted?)"
+            )
 
     async def _settle(self) -> None:
         """Look again at whatever's time has come."""

@@ -183,7 +183,11 @@ class Crew:
     async def _claim(self, free: int) -> None:
         try:
             jobs = await asyncio.to_thread(
-                self._backlog.claim, limit=free, now=now_ms(), lease_ms=_ms(self._queue.lease_seconds)
+                self._backlog.claim,
+                limit=free,
+                now=now_ms(),
+                lease_ms=_ms(self._queue.lease_seconds),
+                held=[walk.job.lease for walk in self.walks],
             )
         except StateUnavailable as error:
             logger.warning("{}; no photo is taken up until it can", error)
@@ -250,8 +254,11 @@ class Crew:
 
     def _judged(self, job: Job, error: TaggerError) -> TaggerError:
         """A photo that is gone with its whole folder is not gone: the disk is away."""
-        if isinstance(error, PhotoGone) and not self._same_folder(job.photo.folder):
-            return FolderUnavailable(f"the watch folder {job.photo.folder} is not there (unmounted?)")
+        try:
+            if isinstance(error, PhotoGone) and not self._same_folder(job.photo.folder):
+                return FolderUnavailable(f"the watch folder {job.photo.folder} is not there (unmounted?)")
+        except StateUnavailable as unknown:
+            return unknown
         return error
 
     async def _pause(self, job: Job, error: FolderUnavailable) -> None:
@@ -286,13 +293,11 @@ class Crew:
                 )
                 self._ledger.add(record)
 
-        def audit() -> None:
-            self._audit.append(record)
-            self._ledger.mark_audited(record)
-
         if await self._written_down(end):
             self.finished += 1
-            await self._written_down(audit)
+            # One after the other: a line that stands must not be added again because it could not be noted.
+            if await self._written_down(lambda: self._audit.append(record)):
+                await self._written_down(lambda: self._ledger.mark_audited(record))
 
     def _close(
         self,
@@ -316,14 +321,22 @@ class Crew:
     async def _written_down(self, write: Callable[[], None]) -> bool:
         """Write to the state directory, as often as it takes: a result is held until there is room for it.
 
+        At the end of the service it is not waited for: the next start finds out what became of the photo.
+
         Returns:
-            False if the job was no longer ours, and nothing was written.
+            False if nothing was written: the job was no longer ours, or the service ends.
         """
+        told = False
         while True:
             try:
                 await asyncio.to_thread(write)
             except (StateUnavailable, FolderUnavailable) as error:
-                logger.warning("{}; trying again in {:g} s", error, STATE_PAUSE)
+                if self._stopping:
+                    logger.warning("{}; the next start takes it up", error)
+                    return False
+                if not told:
+                    logger.warning("{}; tried again every {:g} s", error, STATE_PAUSE)
+                told = True
                 await asyncio.sleep(STATE_PAUSE)
             except LeaseLost as error:
                 logger.info("{}; the result is dropped", error)

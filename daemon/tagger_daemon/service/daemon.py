@@ -7,8 +7,8 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, contextmanager
-from datetime import date
+from contextlib import AsyncExitStack, contextmanager, suppress
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from loguru import logger
 from tagger_daemon import __version__
 from tagger_daemon.backlog import store
 from tagger_daemon.backlog.store import Backlog
-from tagger_daemon.database import Database
+from tagger_daemon.database import Database, read_only
 from tagger_daemon.errors import FolderUnavailable, ServerUnavailable, StateUnavailable
 from tagger_daemon.intake.probe import look, readable_to_end
 from tagger_daemon.ledger import records
@@ -75,6 +75,7 @@ class Daemon:
         self._phase = Phase.STARTING
         self._since = local_now()
         self._notifier = Notifier()
+        self._status_is_old = False  # it could not be written the last time
 
     async def run(self) -> None:
         """Live.
@@ -125,7 +126,7 @@ class Daemon:
         # Starting reads every folder: a catch-up that is due today has thereby happened.
         for item in await asyncio.to_thread(self._due):
             if item.occasion is Occasion.CATCH_UP:
-                self._ledger.note_happened(item.occasion, item.day, now=now_ms())
+                await asyncio.to_thread(self._ledger.note_happened, item.occasion, item.day, now=now_ms())
         stack.callback(self._calendar().shutdown, wait=False)
 
     def _threads(self, stack: AsyncExitStack) -> None:
@@ -253,7 +254,6 @@ class Daemon:
         try:
             for item in await asyncio.to_thread(self._due):
                 await self._celebrate(item)
-            await asyncio.to_thread(complete_audit, self._ledger, self._audit)
         except (StateUnavailable, FolderUnavailable) as error:
             logger.warning("{}; tried again in {} s", error, CALENDAR_SECONDS)
 
@@ -269,7 +269,8 @@ class Daemon:
         await asyncio.to_thread(self._ledger.note_happened, item.occasion, item.day, now=now_ms())
 
     def _page(self, day: date) -> None:
-        with self._database.transaction() as db:
+        # By a connection of its own: wording a long day must not hold up the queue.
+        with read_only(self.state.database) as db:
             if records.records_of(db, day):
                 page = make_page(self.state, db, day, now=local_now())
                 logger.info("the page about {} is {}", day, page)
@@ -277,15 +278,19 @@ class Daemon:
     async def _report(self) -> None:
         """Show how it stands, to the status file and to whoever watches; end a single run that is over."""
         while True:
-            snapshot = await self._snapshot()
-            self._write_status(snapshot)
-            if self._watcher:
-                self._watcher(snapshot)
-            if self._once and snapshot.is_over:
-                self._stop.set()
+            # While the database cannot be asked, the parts that need it say so, and the last status stands.
+            with suppress(StateUnavailable):
+                snapshot = await self._snapshot()
+                self._write_status(snapshot)
+                if self._watcher:
+                    self._watcher(snapshot)
+                if self._once and snapshot.is_over:
+                    self._stop.set()
             await asyncio.sleep(STATUS_SECONDS)
 
     async def _snapshot(self) -> Snapshot:
+        # Before the rows are counted: a photo that is handed over between the two looks must show in one.
+        idle = self._arrivals.idle
         return take_snapshot(
             phase=self._phase,
             since=self._since,
@@ -293,9 +298,13 @@ class Daemon:
             arrivals=self._arrivals,
             pool=self._pool,
             loader=self._loader,
+            idle=idle,
             open_rows=await asyncio.to_thread(self._backlog.open_rows),
-            upcoming=upcoming(self.settings.schedule, now=local_now(), happened=self._ledger.happened),
+            upcoming=await asyncio.to_thread(self._upcoming),
         )
+
+    def _upcoming(self) -> dict[Occasion, datetime]:
+        return upcoming(self.settings.schedule, now=local_now(), happened=self._ledger.happened)
 
     def _write_status(self, snapshot: Snapshot | None = None) -> None:
         try:
@@ -303,7 +312,11 @@ class Daemon:
                 snapshot.to_json() if snapshot else {**self.state.read_status(), "phase": self._phase}
             )
         except StateUnavailable as error:
-            logger.warning("{}", error)
+            if not self._status_is_old:
+                logger.warning("{}; `status` shows the last one until it can", error)
+            self._status_is_old = True
+        else:
+            self._status_is_old = False
 
     async def _beat(self) -> None:
         """Tell systemd that we live, for as long as every part moves."""

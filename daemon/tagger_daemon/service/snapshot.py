@@ -74,6 +74,7 @@ def take_snapshot(
     arrivals: Arrivals,
     pool: Pool,
     loader: Loader,
+    idle: bool,
     open_rows: int,
     upcoming: Mapping[Occasion, datetime],
 ) -> Snapshot:
@@ -85,7 +86,7 @@ def take_snapshot(
         since=since.isoformat(timespec="seconds"),
         at=local_now().isoformat(timespec="seconds"),
         settling=arrivals.pending,
-        idle=arrivals.idle,
+        idle=idle,
         open_rows=open_rows,
         finished=crew.finished,
         current=tuple(Current(path=str(walk.job.photo.path), step=walk.steps.current) for walk in crew.walks),

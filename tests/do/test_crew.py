@@ -1,0 +1,164 @@
+"""Every end is written down once, also while the state directory is full and while the service ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tagger_daemon.backlog import store
+from tagger_daemon.backlog.store import Backlog, Priority
+from tagger_daemon.database import Database
+from tagger_daemon.errors import FolderUnavailable, StateUnavailable
+from tagger_daemon.ledger import records
+from tagger_daemon.ledger.records import Ledger
+from tagger_daemon.model import Existing, Fingerprint, JobState, Photo, Record
+from tagger_daemon.pipeline import Tools
+from tagger_daemon.service import crew as crew_module
+from tagger_daemon.service.crew import Crew
+from tagger_daemon.settings import QueueSettings
+
+pytestmark = pytest.mark.anyio
+
+FOLDER = Path("/photos")
+PRINT = Fingerprint(size=10, mtime_ns=5, inode=1)
+PHOTO = Photo(path=FOLDER / "a.jpg", folder=FOLDER, fingerprint=PRINT)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew_module, "STATE_PAUSE", 0.01)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(tmp_path / "tagger.sqlite3", (*store.migrations(), *records.migrations()))
+    yield database
+    database.close()
+
+
+class Audit:
+    """Counts the lines; refuses them while its disk is full."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.full = False
+        self.refused = 0
+
+    def append(self, record: Record) -> None:
+        if self.full:
+            self.refused += 1
+            raise FolderUnavailable("the disk is full")
+        self.lines.append(record.id)
+
+
+class Tagged:
+    """Metadata of a photo on which there is nothing to do."""
+
+    def read(self, photo: Photo) -> Existing:
+        return Existing(
+            photo=photo,
+            source=photo.path,
+            embedded=True,
+            source_fingerprint=photo.fingerprint,
+            title="t",
+            description="d",
+            keywords=("k",),
+        )
+
+
+@asynccontextmanager
+async def at_work(
+    database: Database,
+    audit: Audit,
+    *,
+    fingerprint: Callable[[Path], Fingerprint | None] = lambda _: PRINT,
+    same_folder: Callable[[Path], bool] = lambda _: True,
+    ledger: Ledger | None = None,
+) -> AsyncIterator[Crew]:
+    backlog = Backlog(database)
+    backlog.watch_folders([FOLDER])
+    backlog.enqueue([PHOTO], priority=Priority.ARRIVAL, now=1)
+    tools: dict[str, Any] = dict.fromkeys(("read_through", "prepare", "show", "journal"))
+    crew = Crew(
+        database=database,
+        backlog=backlog,
+        ledger=ledger or Ledger(database),
+        audit=audit,
+        tools=Tools(
+            metadata=cast(Any, Tagged()), fingerprint=fingerprint, now=lambda: datetime.now(UTC), **tools
+        ),
+        gate=lambda: True,
+        queue=QueueSettings(),
+        max_workers=1,
+        look_again=lambda _: None,
+        same_folder=same_folder,
+    )
+    running = asyncio.create_task(crew.run())
+    try:
+        async with asyncio.timeout(20):
+            yield crew
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110  # it comes to pass in other tasks and threads
+        await asyncio.sleep(0.01)
+
+
+def states(database: Database) -> list[JobState]:
+    return [state for folder in Backlog(database).folders(now=0) for state in folder.counts]
+
+
+async def test_a_line_that_stands_is_not_added_again_because_it_could_not_be_noted(
+    database: Database,
+) -> None:
+    class Forgetful(Ledger):
+        failures = 3
+
+        def mark_audited(self, record: Record) -> None:
+            if self.failures:
+                self.failures -= 1
+                raise StateUnavailable("the disk is full")
+            super().mark_audited(record)
+
+    audit, ledger = Audit(), Forgetful(database)
+    async with at_work(database, audit, ledger=ledger):
+        await until(lambda: audit.lines != [] and not ledger.unaudited())
+    assert len(audit.lines) == 1
+
+
+async def test_the_end_of_the_service_does_not_wait_for_room_on_the_disk(database: Database) -> None:
+    audit = Audit()
+    audit.full = True
+    async with at_work(database, audit) as crew:
+        await until(lambda: audit.refused > 2)
+        await crew.drain(0, hurry=asyncio.Event())
+    assert states(database) == [JobState.DONE]
+    assert len(Ledger(database).unaudited()) == 1
+
+
+async def test_a_vanished_photo_waits_while_nobody_can_say_whether_its_folder_is_there(
+    database: Database,
+) -> None:
+    asked = []
+
+    def unknown(folder: Path) -> bool:
+        asked.append(folder)
+        raise StateUnavailable("the database is locked")
+
+    async with at_work(database, Audit(), fingerprint=lambda _: None, same_folder=unknown) as crew:
+        await until(lambda: asked != [] and not crew.walks)
+    assert states(database) == [JobState.WAITING]
