@@ -68,9 +68,20 @@ def main() -> int:
     _fill(inbox, source)
     config = _configure(home, inbox)
     command = Path(sys.executable).with_name("tagger-daemon")
-    outcome = subprocess.run([command, "run", "--once", "--config", config], check=False)
-    print(NEXT.format(inbox=inbox, config=config, command=command))
-    return outcome.returncode
+    status = _run([command, "run", "--once", "--config", config])
+    if status in (0, 1):  # all described, or all but some
+        print(NEXT.format(inbox=inbox, config=config, command=command))
+    return status
+
+
+def _run(command: list[str | Path]) -> int:
+    """Run the daemon; Ctrl-C reaches it too, and it ends in good order."""
+    with subprocess.Popen(command) as daemon:
+        while True:
+            try:
+                return daemon.wait()
+            except KeyboardInterrupt:
+                _say("stopping; the same command again continues where it stopped")
 
 
 def _home(source: Path | None) -> Path:

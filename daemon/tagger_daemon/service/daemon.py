@@ -100,12 +100,14 @@ class Daemon:
         settings = self.settings
         check_folders(settings)
         self._cast = cast(settings)
-        self._threads(stack)
+        threads = self._threads()
         self.state.make()
         stack.callback(os.close, self.state.acquire())
 
         self._database = Database(self.state.database, (*store.migrations(), *records.migrations()))
         stack.callback(self._database.close)
+        # Before the database closes: a call whose caller was cancelled goes on in its thread.
+        stack.callback(threads.shutdown)
         self._backlog, self._ledger = Backlog(self._database), Ledger(self._database)
         self._audit = AuditLog(self.state.audit)
         metadata = self._metadata(stack)
@@ -129,12 +131,12 @@ class Daemon:
                 await asyncio.to_thread(self._ledger.note_happened, item.occasion, item.day, now=now_ms())
         stack.callback(self._calendar().shutdown, wait=False)
 
-    def _threads(self, stack: AsyncExitStack) -> None:
+    def _threads(self) -> ThreadPoolExecutor:
         # Blocking calls of every journey run in threads; exiftool's may queue for its lock, and the database
         # must not wait behind them.
         threads = ThreadPoolExecutor(self.settings.max_workers + 8, thread_name_prefix="blocking")
         asyncio.get_running_loop().set_default_executor(threads)
-        stack.callback(threads.shutdown, wait=False)
+        return threads
 
     def _metadata(self, stack: AsyncExitStack) -> MetadataStore:
         settings = self.settings.metadata
