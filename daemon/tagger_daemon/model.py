@@ -42,6 +42,10 @@ class JobState(StrEnum):
     GONE = "gone"  #: no longer on disk
 
 
+#: States of a photo that still has a way to go.
+OPEN_STATES = (JobState.READY, JobState.RUNNING, JobState.WAITING)
+
+
 class Outcome(StrEnum):
     """What became of a photo, once one journey is over."""
 

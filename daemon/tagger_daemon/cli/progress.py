@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from tagger_daemon.cli import logs
 from tagger_daemon.cli.exits import Exit
 from tagger_daemon.database import read_only
 from tagger_daemon.ledger import records
-from tagger_daemon.model import JobState, Outcome, Record
+from tagger_daemon.model import OPEN_STATES, JobState, Outcome, Record
 from tagger_daemon.service.clock import local_now, now_ms
 from tagger_daemon.service.daemon import Daemon
 from tagger_daemon.service.reporting import make_page
@@ -96,33 +97,37 @@ def print_outcome(state: StateDirectory) -> Exit:
     """Print what became of every photo, and where the reports are.
 
     Returns:
-        AMISS when photos failed.
+        INTERRUPTED when photos are left, AMISS when photos failed.
     """
     console = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
     with read_only(state.database) as db:
         found = records.latest_records(db)
         page = make_page(state, db, local_now().date(), now=local_now())
-        counts = _total(db_folders=store.folders(db, now=now_ms()))
+        counts = _total(store.folders(db, now=now_ms()))
     written = [record for record in found if record.outcome in (Outcome.WRITTEN, Outcome.UNCHANGED)]
     failed = [record for record in found if record.outcome is Outcome.FAILED]
     if written:
         console.print(_written_table(written))
     if failed:
         console.print(_failed_table(failed))
-    skipped = counts.get(JobState.DONE, 0) - len(written)
+    skipped = counts[JobState.DONE] - len(written)
+    left = sum(counts[state] for state in OPEN_STATES)
     console.print(
         f"{len(written)} photos described, {max(skipped, 0)} were tagged already, {len(failed)} failed.",
         highlight=False,
     )
     console.print(f"The day's page: {page}\nThe audit:      {state.audit}", highlight=False, soft_wrap=True)
+    if left:
+        console.print(f"{left} are left; the same command goes on with them.", highlight=False)
+        return Exit.INTERRUPTED
     return Exit.AMISS if failed else Exit.OK
 
 
-def _total(*, db_folders: list[store.FolderState]) -> dict[JobState, int]:
-    total: dict[JobState, int] = {}
-    for folder in db_folders:
-        for state, rows in folder.counts.items():
-            total[state] = total.get(state, 0) + rows
+def _total(folders: list[store.FolderState]) -> Counter[JobState]:
+    total: Counter[JobState] = Counter()
+    for folder in folders:
+        if folder.watched:
+            total.update(folder.counts)
     return total
 
 

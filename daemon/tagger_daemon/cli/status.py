@@ -20,7 +20,7 @@ from tagger_daemon.cli.exits import Exit
 from tagger_daemon.cli.progress import shown
 from tagger_daemon.database import read_only
 from tagger_daemon.ledger import records
-from tagger_daemon.model import JobState, Value
+from tagger_daemon.model import OPEN_STATES, JobState, Value
 from tagger_daemon.service.clock import now_ms
 from tagger_daemon.service.state import StateDirectory
 
@@ -29,8 +29,6 @@ RATE_WINDOW_MS = 10 * 60 * 1000
 #: Errors shown.
 TROUBLES_SHOWN = 10
 REFRESH_SECONDS = 1.0
-
-OPEN_STATES = (JobState.READY, JobState.RUNNING, JobState.WAITING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -91,10 +91,6 @@ class Daemon:
         self._write_status()
         logger.info("stopped in good order")
 
-    def request_stop(self) -> None:
-        """Begin an orderly end."""
-        self._stop.set()
-
     async def _start(self, stack: AsyncExitStack) -> None:
         """Build every part. Ready means: the database is open and recovered, and the watches stand."""
         settings = self.settings
@@ -234,6 +230,7 @@ class Daemon:
                 logger.warning("{}; started again in {:.0f} s", error, RELAUNCH_SECONDS)
                 await asyncio.sleep(RELAUNCH_SECONDS)
         await self._pool.start()
+        await self._pool.wait_available(self._cast.distinct)
         self._crew.wake()
         await asyncio.Event().wait()
 
