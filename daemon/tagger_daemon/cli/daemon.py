@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from tagger_daemon import __version__
 from tagger_daemon.backlog import store
-from tagger_daemon.cli import doctor as doctor_page
-from tagger_daemon.cli import logs, progress
+from tagger_daemon.cli import logs
 from tagger_daemon.cli import status as status_page
 from tagger_daemon.cli.exits import TABLE, Exit, told
+from tagger_daemon.cli.terminal import console
 from tagger_daemon.database import Database, read_only
 from tagger_daemon.ledger import records
 from tagger_daemon.service.clock import local_now, now_ms
-from tagger_daemon.service.daemon import Daemon
 from tagger_daemon.service.reporting import make_page
 from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.settings import ENV_PREFIX, Loaded, load
@@ -80,6 +78,10 @@ def run(
 
       tagger-daemon run --config ~/tagger.toml --once
     """
+    # The models' libraries take most of a second to load, and the other commands do without them.
+    from tagger_daemon.cli import progress
+    from tagger_daemon.service.daemon import Daemon
+
     with told():
         loaded = _load(config, log_level=log_level)
         level = loaded.settings.log_level
@@ -88,13 +90,9 @@ def run(
         else:
             logs.configure(level)
             plain = progress.plain_lines() if once else None
-            asyncio.run(_live(loaded, once=once, watcher=plain))
+            asyncio.run(Daemon.live(loaded.settings, once=once, watcher=plain))
         if once:
             raise typer.Exit(progress.print_outcome(StateDirectory(root=loaded.settings.state_dir)))
-
-
-async def _live(loaded: Loaded, *, once: bool, watcher: progress.Watcher | None) -> None:
-    await Daemon(loaded.settings, once=once, watcher=watcher).run()
 
 
 @app.command(epilog=TABLE)
@@ -120,7 +118,7 @@ def status(
         if as_json:
             typer.echo(json.dumps(view.to_json(), indent=2))
         else:
-            Console().print(status_page.render(view))
+            console().print(status_page.render(view))
         raise typer.Exit(status_page.exit_status(view))
 
 
@@ -190,12 +188,14 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
       tagger-daemon doctor
     """
+    from tagger_daemon.cli import doctor as doctor_page
+
     with told():
         findings = asyncio.run(doctor_page.examine(_load(config)))
         if as_json:
             typer.echo(json.dumps([finding.to_json() for finding in findings], indent=2))
         else:
-            Console().print(doctor_page.render(findings))
+            console().print(doctor_page.render(findings))
         raise typer.Exit(Exit.OK if all(finding.passed for finding in findings) else Exit.AMISS)
 
 

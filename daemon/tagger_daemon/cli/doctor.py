@@ -14,7 +14,7 @@ from typing import Any
 from rich.table import Table
 
 from tagger_daemon import __version__
-from tagger_daemon.cli.progress import shown
+from tagger_daemon.cli.terminal import shown
 from tagger_daemon.errors import ConfigurationError, FolderUnavailable, TaggerError
 from tagger_daemon.intake.scan import identity
 from tagger_daemon.metadata.exiftool import ExifTool

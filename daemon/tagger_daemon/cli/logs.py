@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
+from tagger_daemon.cli.terminal import one_line
+
 if TYPE_CHECKING:
     from loguru import Message
 
@@ -25,12 +27,6 @@ def configure(level: str, *, write: Callable[[str], None] | None = None) -> None
     form = _for_journal if "JOURNAL_STREAM" in os.environ else _for_terminal
     logger.remove()
     logger.add(lambda message: out(form(message)), level=level, diagnose=False, backtrace=False, catch=True)
-
-
-def one_line(text: str) -> str:
-    """Escape line breaks, control characters and undecodable bytes: a file name must not forge a log line."""
-    printable = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-    return printable.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _for_terminal(message: Message) -> str:

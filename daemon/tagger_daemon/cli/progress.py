@@ -22,6 +22,7 @@ from rich.table import Table
 from tagger_daemon.backlog import store
 from tagger_daemon.cli import logs
 from tagger_daemon.cli.exits import Exit
+from tagger_daemon.cli.terminal import console, one_line, shown
 from tagger_daemon.database import read_only
 from tagger_daemon.ledger import records
 from tagger_daemon.model import OPEN_STATES, JobState, Outcome, Record
@@ -34,15 +35,13 @@ from tagger_daemon.settings import Settings
 
 Watcher = Callable[[Snapshot], None]
 
-#: Columns where there is no terminal to ask for its width.
-PIPED_WIDTH = 140
 #: Rows of the table at the end; more are in the day's page.
 LONGEST_TABLE = 60
 
 
 async def run_with_bar(settings: Settings, *, once: bool, level: str) -> None:
     """Run the daemon under a progress bar; log lines scroll above it."""
-    console = Console(stderr=True)
+    screen = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -50,9 +49,9 @@ async def run_with_bar(settings: Settings, *, once: bool, level: str) -> None:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[now]}", style="dim"),
-        console=console,
+        console=screen,
     )
-    logs.configure(level, write=lambda line: console.print(line, markup=False, highlight=False, style="dim"))
+    logs.configure(level, write=lambda line: screen.print(line, markup=False, highlight=False, style="dim"))
     with bar:
         task = bar.add_task("starting", total=None, now="")
 
@@ -65,7 +64,7 @@ async def run_with_bar(settings: Settings, *, once: bool, level: str) -> None:
                 now=escape(_doing(snapshot)),
             )
 
-        await Daemon(settings, once=once, watcher=update).run()
+        await Daemon.live(settings, once=once, watcher=update)
 
 
 def plain_lines() -> Watcher:
@@ -99,7 +98,7 @@ def print_outcome(state: StateDirectory) -> Exit:
     Returns:
         INTERRUPTED when photos are left, AMISS when photos failed.
     """
-    console = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
+    out = console()
     with read_only(state.database) as db:
         found = records.latest_records(db)
         page = make_page(state, db, local_now().date(), now=local_now())
@@ -107,18 +106,18 @@ def print_outcome(state: StateDirectory) -> Exit:
     written = [record for record in found if record.outcome in (Outcome.WRITTEN, Outcome.UNCHANGED)]
     failed = [record for record in found if record.outcome is Outcome.FAILED]
     if written:
-        console.print(_written_table(written))
+        out.print(_written_table(written))
     if failed:
-        console.print(_failed_table(failed))
+        out.print(_failed_table(failed))
     skipped = counts[JobState.DONE] - len(written)
     left = sum(counts[state] for state in OPEN_STATES)
-    console.print(
+    out.print(
         f"{len(written)} photos described, {max(skipped, 0)} were tagged already, {len(failed)} failed.",
         highlight=False,
     )
-    console.print(f"The day's page: {page}\nThe audit:      {state.audit}", highlight=False, soft_wrap=True)
+    out.print(f"The day's page: {page}\nThe audit:      {state.audit}", highlight=False, soft_wrap=True)
     if left:
-        console.print(f"{left} are left; the same command goes on with them.", highlight=False)
+        out.print(f"{left} are left; the same command goes on with them.", highlight=False)
         return Exit.INTERRUPTED
     return Exit.AMISS if failed else Exit.OK
 
@@ -166,9 +165,4 @@ def _doing(snapshot: Snapshot) -> str:
     if not snapshot.current:
         return ""
     first = snapshot.current[0]
-    return logs.one_line(f"{Path(first.path).name} ({first.step})")
-
-
-def shown(text: str) -> str:
-    """Make text from files and models fit for a terminal: no control codes, no markup."""
-    return escape(logs.one_line(text))
+    return one_line(f"{Path(first.path).name} ({first.step})")

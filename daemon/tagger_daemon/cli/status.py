@@ -17,7 +17,7 @@ from rich.text import Text
 from tagger_daemon.backlog import store
 from tagger_daemon.backlog.store import FolderState, Trouble
 from tagger_daemon.cli.exits import Exit
-from tagger_daemon.cli.progress import shown
+from tagger_daemon.cli.terminal import shown
 from tagger_daemon.database import read_only
 from tagger_daemon.ledger import records
 from tagger_daemon.model import OPEN_STATES, JobState, Value

@@ -77,6 +77,11 @@ class Daemon:
         self._notifier = Notifier()
         self._status_is_old = False  # it could not be written the last time
 
+    @classmethod
+    async def live(cls, settings: Settings, *, once: bool = False, watcher: Watcher | None = None) -> None:
+        """Make a daemon and let it live: its parts belong to the event loop that runs this. See `run`."""
+        await cls(settings, once=once, watcher=watcher).run()
+
     async def run(self) -> None:
         """Live.
 
