@@ -151,6 +151,7 @@ def test_a_good_text_stays_as_it_is(stage: Stage, text: str) -> None:
         f"- {DOG}",
         "A **brown** dog runs along a `beach`.",
         f"{DOG} Let me know if you would like another one!",
+        f"{DOG}\n\nHope this helps!",
         "A brown\u00a0dog\truns\r\nalong a\u2028beach.",
         "A brown\u202e dog\u200b runs\x00 along\x1b a beach\ud800.\ufffd\uffff\ufeff",
     ],

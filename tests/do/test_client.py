@@ -104,6 +104,23 @@ async def test_a_reply_carries_what_the_server_said(server: ModelServer) -> None
     assert reply.seconds > 0
 
 
+async def test_the_servers_name_for_the_model_is_one_short_printable_line(server: ModelServer) -> None:
+    name = "acme/eyes\n\x00\uffff" + "x" * 5000
+    completion = {"model": name, "choices": [{"message": {"content": "A pier."}, "finish_reason": "stop"}]}
+    server.script("caption", Garbage(json.dumps(completion).encode()))
+    async with asking(server.base_url) as client:
+        reply = await client.chat(a_request(), session="photo 1")
+    assert reply.model.startswith("acme/eyes xxx")
+    assert reply.model.isprintable()
+    assert len(reply.model) <= 200
+
+
+@pytest.mark.parametrize("url", ["http://256.1.1.1:8000/v1", "http://xn--\u00fc:8000/v1"])
+async def test_an_address_that_cannot_be_is_told_at_once(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be asked: Invalid"):
+        ChatClient(url, an_entry(url), api_key=None)
+
+
 async def test_the_trace_of_vllm_and_a_refusal_are_kept_apart_from_the_text(server: ModelServer) -> None:
     message = {"content": None, "reasoning": "Hm.", "refusal": "No."}
     body = {"choices": [{"message": message, "finish_reason": "stop"}]}

@@ -62,7 +62,7 @@ class ChatClient:
         """Prepare to ask `endpoint` (a base URL ending in /v1); nothing is sent yet.
 
         Raises:
-            ConfigurationError: the key cannot be sent in an HTTP header.
+            ConfigurationError: the key cannot be sent in an HTTP header, or the endpoint names no host.
         """
         self._endpoint = endpoint
         self._entry = entry
@@ -70,8 +70,11 @@ class ChatClient:
         self._clock = clock
         self._reused = self._connections(keep=entry.limits.max)
         self._fresh = self._connections(keep=0)
-        self._sdk = self._speak_through(self._reused)
-        self._sdk_fresh = self._speak_through(self._fresh)
+        try:
+            self._sdk = self._speak_through(self._reused)
+            self._sdk_fresh = self._speak_through(self._fresh)
+        except httpx2.InvalidURL as error:
+            raise ConfigurationError(f"{endpoint} (of {entry.name!r}) cannot be asked: {error}") from error
 
     async def chat(self, request: ChatRequest, *, session: str) -> ChatReply:
         """Ask once, within `entry.timeouts.stage` seconds of wall clock.
@@ -200,7 +203,7 @@ class ChatClient:
             finish_reason=choice.finish_reason,
             reasoning=choice.message.reasoning or choice.message.reasoning_content,
             refusal=choice.message.refusal,
-            model=completion.model or self._entry.served_model,
+            model=one_line(completion.model or "") or self._entry.served_model,  # goes into the photo
             endpoint=self._endpoint,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,

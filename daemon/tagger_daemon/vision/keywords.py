@@ -19,10 +19,13 @@ MARKUP = re.compile(
     r"</?[A-Za-z][^<>]*>|<\|[^<>|]*\|>|https?://\S+|www\.\S+|[^\s@]{1,64}@[^\s@]+\.\w+", re.IGNORECASE
 )
 
-#: Characters that stand between keywords, Chinese and Japanese commas included, or that mean "between" to a
-#: program that reads them later.
-SEPARATORS = re.compile(r"[,;|/\u3001\uff0c\uff1b]")
+#: Characters that stand between keywords, Chinese and Japanese commas and hash signs included, or that mean
+#: "between" to a program that reads them later.
+SEPARATORS = re.compile(r"[,;|/\u3001\uff0c\uff1b]|\s#(?=\w)")
 NEVER_IN_A_KEYWORD = re.compile(r"[<>\\`_]")
+
+#: A line end that a model spelt out instead of making it.
+SPELT_LINE_END = re.compile(r"(?:\\r)?\\n")
 
 #: Before an item: numbering, check boxes, bullets, hashtags, and the last "and" of a list in prose.
 LEADING = re.compile(
@@ -31,6 +34,7 @@ LEADING = re.compile(
 )
 #: Quotes of all kinds, emphasis, brackets, exclamation.
 AROUND = " \"'*[]{}!?\u00ab\u00b4\u00bb\u2026\u2039\u203a" + "".join(map(chr, range(0x2018, 0x2020)))
+JSON_REMAINS = re.compile(r'[{}\[\]]|"\s*:')
 SCORE = re.compile(r"\s*\(\s*(?:\d*\.\d+|\d+\s*%)\s*\)$")
 ENCLOSED = re.compile(r"^\(([^()]*)\)$")
 
@@ -89,7 +93,7 @@ def clean_keywords(words: Sequence[str], *, limit: int) -> tuple[str, ...]:
 
 def _items(words: Sequence[str]) -> Iterator[str]:
     for word in words:
-        for line in word.splitlines():
+        for line in SPELT_LINE_END.sub("\n", word).splitlines():
             harmless = NEVER_IN_A_KEYWORD.sub(" ", MARKUP.sub(" ", plain(line)))
             yield from SEPARATORS.split(harmless)
 
@@ -118,4 +122,4 @@ def _is_keyword(item: str) -> bool:
     fits = len(item.split()) <= MAX_WORDS and len(item) <= MAX_CHARACTERS and len(item.encode()) <= MAX_BYTES
     says_something = any(letter.isalpha() for letter in item) and not (len(item) == 1 and item.isascii())
     wanted = item.casefold() not in BANNED and not UNWANTED.fullmatch(item) and not TALK.fullmatch(item)
-    return fits and says_something and wanted
+    return fits and says_something and wanted and not JSON_REMAINS.search(item)

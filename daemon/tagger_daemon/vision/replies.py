@@ -52,7 +52,8 @@ PREAMBLE = re.compile(
     re.IGNORECASE,
 )
 FAREWELL = re.compile(
-    r"(?<=[.!?])\s+(?:let me know|i hope|feel free|would you like|is there anything)\b[^.!?]*[.!?]?$",
+    r"(?<=[.!?])\s+(?:let me know|i hope|hope (?:this|that|it)|feel free"
+    r"|would you like|is there anything)\b[^.!?]*[.!?]?$",
     re.IGNORECASE,
 )
 QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u201e": "\u201c", "«": "»"}
@@ -150,7 +151,7 @@ def _answer(reply: ChatReply, stage: Stage) -> str:
         raise ReplyMalformed(
             f"the model only thought and did not give {NAMES[stage]}; switch its thinking off"
         )
-    raise ReplyMalformed(f"the model's answer is empty where {NAMES[stage]} was asked for")
+    raise ReplyMalformed(f"the model gave an empty answer instead of {NAMES[stage]}")
 
 
 def _check_refusal(text: str, stage: Stage) -> None:
