@@ -180,6 +180,9 @@ async def _write(
     )
     if not plan.writes:
         return record
+    await asyncio.to_thread(
+        tools.metadata.check_writable, existing
+    )  # a full disk must not pile up intentions
     await tools.journal.intend(record)
     written = await asyncio.to_thread(tools.metadata.apply, plan)
     return record.evolve(content_hash=written.content_hash, final_fingerprint=written.photo_fingerprint)

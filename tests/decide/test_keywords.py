@@ -88,11 +88,13 @@ def test_what_is_not_the_keyword_comes_off(written: str, keyword: str) -> None:
     assert clean(written) == (keyword,)
 
 
-@pytest.mark.parametrize(
-    "separator", [",", ";", "|", "/", "\n", "、", ", and ", "\u037e", "\u2028", " #", "\\n"]
-)
+@pytest.mark.parametrize("separator", [",", ";", "|", "/", "\n", "、", ", and ", "\u037e", "\u2028", "\\n"])
 def test_several_in_one_are_split(separator: str) -> None:
     assert clean(f"dog{separator} beach") == ("dog", "beach")
+
+
+def test_hashtags_on_one_line_are_split() -> None:
+    assert clean("#dog #golden hour #3D") == ("dog", "golden hour", "3D")
 
 
 @pytest.mark.parametrize(

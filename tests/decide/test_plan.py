@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tagger_daemon.errors import WriteRefused
+from tagger_daemon.errors import PhotoUnreadable, WriteRefused
 from tagger_daemon.metadata.fields import text_hash
+from tagger_daemon.metadata.gather import marker
 from tagger_daemon.metadata.plan import already_tagged, make_plan
 from tagger_daemon.metadata.properties import Node, Properties, parse_properties
 from tagger_daemon.metadata.sidecar import EMPTY, check_sidecar
@@ -230,6 +231,24 @@ def test_what_exiftool_shows_is_read_exactly() -> None:
     assert properties.number("XMP-dc:Title") is None
 
 
+def test_metadata_that_is_nested_without_end_is_told_as_such() -> None:
+    rdf = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+    nested = "<x:a xmlns:x='x'>" * 2000 + "</x:a>" * 2000
+    xml = f"<rdf:RDF xmlns:rdf='{rdf}'><rdf:Description>{nested}</rdf:Description></rdf:RDF>"
+    with pytest.raises(PhotoUnreadable, match="nested too deeply"):
+        parse_properties(xml.encode())
+
+
+def test_a_marker_that_is_nested_without_end_counts_as_one_without_hashes() -> None:
+    nodes: dict[str, tuple[Node, ...]] = {
+        "XMP-tagger:SchemaVersion": ("1",),
+        "XMP-tagger:Fields": ("[" * 100_000,),
+    }
+    found = marker([Properties(nodes=nodes)])
+    assert found is not None
+    assert found.fields == {}
+
+
 XMP = "<x:xmpmeta xmlns:x='adobe:ns:meta/'><r:RDF xmlns:r='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>{}</r:RDF></x:xmpmeta>"
 
 
@@ -248,6 +267,7 @@ def test_sound_sidecars_pass(content: bytes) -> None:
             "declares entities",
         ),
         (b"<html/>", "holds no XMP"),
+        (XMP.format("<r:li>" * 500 + "</r:li>" * 500).encode(), "is damaged: Excessive depth"),
         (
             XMP.format(
                 "<r:Description xmlns:a='b' a:Rating='1'><a:Rating>2</a:Rating></r:Description>"

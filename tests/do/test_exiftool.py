@@ -129,6 +129,17 @@ def test_a_flood_of_complaints_does_not_block_it(exiftool: ExifTool, photo: byte
     assert b"image/jpeg" in answer.stdout
 
 
+@pytest.mark.parametrize(
+    "trickle", ["print STDERR 'x'; select(undef, undef, undef, 0.01)", "print STDERR 'x' x 1000000"]
+)
+def test_a_flood_without_end_is_cut_off(photo: bytes, trickle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tagger_daemon.metadata.exiftool.MOST_OUTPUT", 50_000_000)
+    with ExifTool(timeout_seconds=2) as process:
+        with pytest.raises(ExiftoolDied):
+            process.ask("-if", f"while (1) {{ {trickle} }}", photo)
+        assert process.ask("-s", photo).status == 0
+
+
 def test_a_flood_of_arguments_does_not_block_it(exiftool: ExifTool, photo: bytes) -> None:
     assert exiftool.ask(*["-XMP-dc:Title"] * 30_000, "-MIMEType", photo).status == 0
 

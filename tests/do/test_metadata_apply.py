@@ -143,6 +143,21 @@ def test_a_legacy_block_is_kept_in_step_whatever_its_encoding(
     assert tell(photo.path, "Photoshop:IPTCDigest") == tell(photo.path, "File:CurrentIPTCDigest") != ""
 
 
+@pytest.mark.parametrize("newer", ["", "IPTC:Caption-Abstract=newer words in the legacy block"])
+def test_a_legacy_block_that_counts_more_than_xmp_goes_on_doing_so(
+    tmp_path: Path, store: MetadataStore, newer: str
+) -> None:
+    same = ("XMP-dc:Description=same", "IPTC:Caption-Abstract=same", "IPTCDigest=new")
+    photo = draw(tmp_path / "photo.jpg", *same)
+    if newer:
+        stamp(photo.path, newer)  # as a program does that knows nothing of XMP and of the digest
+    tag(store, photo_at(photo.path))
+    in_step = tell(photo.path, "Photoshop:IPTCDigest") == tell(photo.path, "File:CurrentIPTCDigest")
+    assert in_step is not bool(newer)
+    assert tell(photo.path, "IPTC:Caption-Abstract") == (newer.partition("=")[2] or "same")
+    assert tell(photo.path, "IPTC:Keywords") == "dog|beach|sea"
+
+
 def test_a_persons_keywords_in_the_legacy_block_are_not_respelt(tmp_path: Path, store: MetadataStore) -> None:
     theirs = ("IPTC:Keywords=Dog", "IPTC:Keywords=Rose", "IPTC:Keywords=ROSE")
     photo = draw(tmp_path / "photo.jpg", *theirs, "XMP-dc:Subject=rose")

@@ -46,8 +46,8 @@ class Journey:
     asked: list[Stage] = field(default_factory=list)
     intended: list[Record] = field(default_factory=list)
 
-    def walk(self, photo: Photo) -> Record:
-        job = Job(id=1, photo=photo, state=JobState.RUNNING, lease="x", generation=1)
+    def walk(self, photo: Photo, draft: Draft | None = None) -> Record:
+        job = Job(id=1, photo=photo, state=JobState.RUNNING, lease="x", generation=1, draft=draft or Draft())
         tools = Tools(
             metadata=self.metadata,
             fingerprint=fingerprint,
@@ -114,6 +114,15 @@ def test_no_model_is_asked_about_a_photo_that_could_not_be_written(
     with pytest.raises(WriteRefused, match=r"IMG\.xmp is write-protected"):
         journey.walk(raw)
     assert journey.asked == []
+
+
+def test_what_cannot_be_written_now_is_not_intended_either(tmp_path: Path, store: MetadataStore) -> None:
+    photo, journey, answers = draw(tmp_path / "photo.jpg"), Journey(store), annotation()
+    photo.path.chmod(0o444)
+    complete = Draft(caption=answers.caption, keywords=answers.keywords, description=answers.description)
+    with pytest.raises(WriteRefused):
+        journey.walk(photo, complete)
+    assert journey.intended == []
 
 
 UNWRITABLE = """

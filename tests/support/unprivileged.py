@@ -21,6 +21,8 @@ def run_unprivileged(program: str, *arguments: str) -> str:
         if setpriv is None:
             pytest.skip("root may read everything, and setpriv is missing")
         command = [setpriv, "--bounding-set=-all", "--inh-caps=-all", *command]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    # The program may use what the test itself can import.
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
     assert result.returncode == 0, result.stderr
     return result.stdout

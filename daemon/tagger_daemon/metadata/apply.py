@@ -30,6 +30,7 @@ from tagger_daemon.metadata.files import (
     publish_new,
     temporary_copy,
 )
+from tagger_daemon.metadata.properties import Properties
 from tagger_daemon.metadata.read import picture_hash, show
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.verify import differences
@@ -140,7 +141,7 @@ def _edit(exiftool: ExifTool, source: Path, temp: Path, plan: WritePlan) -> None
     """Make the edited copy `temp` of `source`, and prove that it is what was planned."""
     before, charset = show(exiftool, source)
     values = {write.tag: write.value for write in plan.writes}
-    copy_iim, finish_iim = _iim_options(values)
+    copy_iim, finish_iim = _iim_options(values, before)
     with exiftool.values_file(values) as given, _as_output(exiftool, temp) as output:
         options = ("-api", "LargeFileSupport=1", *charset, *copy_iim, given, *finish_iim)
         answer = exiftool.ask(*options, "-o", output, path_argument(source))
@@ -151,18 +152,21 @@ def _edit(exiftool: ExifTool, source: Path, temp: Path, plan: WritePlan) -> None
         raise VerificationFailed(f"{plan.target.name} was left alone: {'; '.join(wrong[:3])}")
 
 
-def _iim_options(tags: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _iim_options(tags: Iterable[str], before: Properties) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the options before and after the values where the legacy block is written to, else none.
 
     The whole block is read and written anew, so that its old encoding becomes UTF-8 for all its fields;
     those that get new values are left out, or lists would be doubled. The digest tells Adobe's programs
-    that block and XMP agree.
+    that block and XMP agree; one that says that they do not stays, because then those programs show what
+    a person wrote into the block, and not what XMP says.
     """
     iim = [tag for tag in tags if tag.startswith("IPTC:")]
     if not iim:
         return (), ()
     copied = ("-tagsfromfile", "@", "-iptc:all", *(f"--{tag}" for tag in iim))
-    return copied, ("-IPTC:CodedCharacterSet=UTF8", "-IPTCDigest=new")
+    digest = before.text("Photoshop:IPTCDigest")
+    in_step = digest is None or digest == before.text("File:CurrentIPTCDigest")
+    return copied, ("-IPTC:CodedCharacterSet=UTF8", *(("-IPTCDigest=new",) if in_step else ()))
 
 
 @contextmanager

@@ -31,6 +31,8 @@ OLDEST_VERSION = (12, 57)  # Debian 12's; older ones were never tried
 TASKS_PER_PROCESS = 500  # exiftool's memory grows slowly; the same number as exiftool-vendored.js uses
 CONFIG_FILE = Path(__file__).with_name("exiftool.config")
 PIPE_BLOCK = 65536  # bytes
+MOST_OUTPUT = 256 << 20  # bytes; about a photo full of metadata it says some hundred thousand
+LINE_END = 2  # bytes at most
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -251,9 +253,10 @@ class ExifTool(exiftool.ExifTool):  # type: ignore[misc]  # pyexiftool has no ty
             selector.register(stdin, selectors.EVENT_WRITE)
             selector.register(stdout, selectors.EVENT_READ)
             selector.register(stderr, selectors.EVENT_READ)
-            while not (heard[stdout].rstrip().endswith(ready) and heard[stderr].rstrip().endswith(posted)):
-                events = selector.select(max(0, deadline - time.monotonic()))
-                if not events:
+            while not (_ends_with(heard[stdout], ready) and _ends_with(heard[stderr], posted)):
+                left = deadline - time.monotonic()
+                events = selector.select(max(0, left))
+                if left < 0 or not events:
                     raise ExiftoolDied(
                         f"exiftool did not answer within {self._timeout_seconds:g} seconds and was restarted"
                     )
@@ -264,6 +267,8 @@ class ExifTool(exiftool.ExifTool):  # type: ignore[misc]  # pyexiftool has no ty
                             selector.unregister(stdin)
                     else:
                         heard[key.fd] += _receive(key.fd)
+                if sum(map(len, heard.values())) > MOST_OUTPUT:
+                    raise ExiftoolDied("exiftool had far too much to say about one file and was restarted")
         said, _, status = heard[stderr].rstrip()[: -len(posted)].rpartition(b"=")
         return Answer(
             status=int(status),
@@ -291,6 +296,11 @@ def _checked(argument: str | bytes) -> bytes:
     if not encoded or encoded[:1] in b"# \t" or any(mark in encoded for mark in (b"\r", b"\n", b"\0")):
         raise WriteRefused("an argument that exiftool could misread was held back")
     return encoded
+
+
+def _ends_with(heard: bytearray, mark: bytes) -> bool:
+    """Tell whether an output has come to its end mark and a line end; looks at no more than these."""
+    return heard[-len(mark) - LINE_END :].rstrip().endswith(mark)
 
 
 def _send(fd: int, pending: memoryview) -> int:

@@ -162,7 +162,7 @@ def _hashes(text: str) -> dict[str, str]:
     """Return the marker's hashes, or none: what stands in a file is not to be trusted."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}

@@ -69,9 +69,12 @@ def parse_properties(xml: bytes) -> Properties:
     except etree.XMLSyntaxError as error:
         raise PhotoUnreadable("its metadata holds something that exiftool cannot show as text") from error
     nodes: dict[str, tuple[Node, ...]] = {}
-    for element in root.iterfind(f"{RDF}Description/*"):
-        name = _name(element)
-        nodes[name] = (*nodes.get(name, ()), _node(element))
+    try:
+        for element in root.iterfind(f"{RDF}Description/*"):
+            name = _name(element)
+            nodes[name] = (*nodes.get(name, ()), _node(element))
+    except RecursionError as error:
+        raise PhotoUnreadable("its metadata is nested too deeply") from error
     return Properties(nodes=nodes)
 
 
