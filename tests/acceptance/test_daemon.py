@@ -150,12 +150,15 @@ def test_a_persons_words_stay_and_ours_are_added(house: House) -> None:
     assert found["XMP-dc:Title"].startswith("A test caption")
 
 
-def test_sigterm_lets_what_is_in_flight_finish(house: House, server: ModelServer) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_lets_what_is_in_flight_finish(
+    house: House, server: ModelServer, number: signal.Signals
+) -> None:
     house.draw(12)
     server.hold()
     with house.start() as daemon:
         server.wait_in_flight(6, timeout=45)
-        daemon.process.send_signal(signal.SIGTERM)
+        daemon.process.send_signal(number)
         daemon.wait_log("stopping:")
         server.release()
         assert daemon.process.wait(timeout=15) == 0
@@ -313,7 +316,8 @@ def test_failed_photos_come_back_when_asked_to(house: House, server: ModelServer
     assert house.run("run", "--once").returncode == 1
     assert house.run("run", "--once").returncode == 1
     assert server.chat_requests == []
-    assert "1 photos are queued again" in house.run("retry").stdout
+    roundabout = f"{house.inbox}/../{house.inbox.name}/{photo.name}"
+    assert "1 photos are queued again" in house.run("retry", roundabout).stdout
     assert house.counts() == {JobState.READY: 1}
     photo.write_bytes(whole)
     assert house.run("run", "--once").returncode == 0

@@ -333,13 +333,13 @@ def _fingerprint(path: Path) -> Fingerprint | None:
 
 @contextmanager
 def _signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
-    """Let SIGTERM and SIGINT ask for the end, and a second one for a quick end."""
+    """Let SIGTERM, SIGINT and a closed terminal ask for the end, and a second time for a quick end."""
     loop = asyncio.get_running_loop()
 
     def asked() -> None:
         (hurry if stop.is_set() else stop).set()
 
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     for number in numbers:
         loop.add_signal_handler(number, asked)
     try:
