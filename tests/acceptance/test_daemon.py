@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -307,6 +308,21 @@ def test_files_that_cannot_be_read_fail_with_their_reason_while_the_rest_goes_on
     status = json.loads(house.run("status", "--json").stdout)
     assert {Path(error["path"]).name for error in status["errors"]} == set(failed)
     assert all(name in result.stdout for name in failed)
+
+
+def test_a_run_tells_of_the_failures_that_stand_and_of_no_others(house: House) -> None:
+    (removed, deadly) = house.draw(2)
+    removed.write_bytes(b"no picture")
+    assert house.run("run", "--once").returncode == 1
+    removed.unlink()
+    assert house.run("run", "--once").returncode == 0
+    # As after the last of several deaths of the service over one photo, of which there is no record.
+    with sqlite3.connect(house.state / "tagger.sqlite3") as db:
+        db.execute("UPDATE job SET state = 'failed', error = 'the service died' WHERE state = 'done'")
+    result = house.run("run", "--once")
+    assert result.returncode == 1
+    assert deadly.name in result.stdout
+    assert removed.name not in result.stdout
 
 
 def test_failed_photos_come_back_when_asked_to(house: House, server: ModelServer) -> None:

@@ -106,6 +106,15 @@ UPDATE job SET
                THEN 'the service died ' || (crashes + 1) || ' times while it worked on this photo' ELSE error END
 WHERE state = 'running';
 
+-- name: failed
+-- The photos of a folder that were given up.
+SELECT rel FROM job WHERE folder_id = (SELECT id FROM folder WHERE path = :path) AND state = 'failed';
+
+-- name: forget_failed
+-- Given up, and no longer there: nothing is left to mend.
+UPDATE job SET state = 'gone', updated_at = :now
+WHERE folder_id = (SELECT id FROM folder WHERE path = :path) AND rel = :rel AND state = 'failed';
+
 -- name: retry
 -- Bring failed rows back, by hand.
 UPDATE job SET state = 'ready', attempts = 0, crashes = 0, due_at = 0, priority = 20, error = NULL,

@@ -265,6 +265,23 @@ class Backlog:
             if returned != 1:
                 raise LeaseLost(f"{job.photo.path.name} was taken over while it was being described")
 
+    def failed(self, folder: Path) -> list[Path]:
+        """Give the photos of a watch folder that were given up."""
+        with self._database.transaction() as db:
+            rows = db.execute(queries()["failed"], {"path": os.fsencode(folder)}).fetchall()
+        return [folder / os.fsdecode(row["rel"]) for row in rows]
+
+    def forget_failed(self, folder: Path, gone: Sequence[Path], *, now: int) -> None:
+        """Count photos that were given up, and are no longer there, as gone."""
+        with self._database.transaction() as db:
+            db.executemany(
+                queries()["forget_failed"],
+                [
+                    {"path": os.fsencode(folder), "rel": os.fsencode(path.relative_to(folder)), "now": now}
+                    for path in gone
+                ],
+            )
+
     def retry(self, prefix: Path | None, *, now: int) -> int:
         """Make failed and waiting photos ready again: all, one file's, or all below a folder."""
         with self._database.transaction() as db:
@@ -332,7 +349,7 @@ def folders(db: sqlite3.Connection, *, now: int) -> list[FolderState]:
 
 
 def troubles(db: sqlite3.Connection, *, limit: int) -> list[Trouble]:
-    """The newest photos with an error; works on a read-only connection too."""
+    """The newest photos with an error, all if the limit is negative; works on a read-only connection too."""
     rows = db.execute(queries()["troubles"], {"limit": limit})
     return [
         Trouble(

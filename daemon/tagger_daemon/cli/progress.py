@@ -102,28 +102,20 @@ def print_outcome(state: StateDirectory) -> Exit:
     with read_only(state.database) as db:
         found = records.latest_records(db)
         page = make_page(state, db, local_now().date(), now=local_now())
-        counts = _total(db_folders=store.folders(db, now=now_ms()))
+        folders = store.folders(db, now=now_ms())
+        failed = [one for one in store.troubles(db, limit=-1) if one.state is JobState.FAILED]
     written = [record for record in found if record.outcome in (Outcome.WRITTEN, Outcome.UNCHANGED)]
-    failed = [record for record in found if record.outcome is Outcome.FAILED]
     if written:
         console.print(_written_table(written))
     if failed:
-        console.print(_failed_table(failed))
-    skipped = counts.get(JobState.DONE, 0) - len(written)
+        console.print(_failed_table(failed, [folder.path for folder in folders]))
+    skipped = sum(folder.counts.get(JobState.DONE, 0) for folder in folders) - len(written)
     console.print(
         f"{len(written)} photos described, {max(skipped, 0)} were tagged already, {len(failed)} failed.",
         highlight=False,
     )
     console.print(f"The day's page: {page}\nThe audit:      {state.audit}", highlight=False, soft_wrap=True)
     return Exit.AMISS if failed else Exit.OK
-
-
-def _total(*, db_folders: list[store.FolderState]) -> dict[JobState, int]:
-    total: dict[JobState, int] = {}
-    for folder in db_folders:
-        for state, rows in folder.counts.items():
-            total[state] = total.get(state, 0) + rows
-    return total
 
 
 def _written_table(found: list[Record]) -> Table:
@@ -140,10 +132,11 @@ def _written_table(found: list[Record]) -> Table:
     return table
 
 
-def _failed_table(found: list[Record]) -> Table:
+def _failed_table(found: list[store.Trouble], folders: list[Path]) -> Table:
     table = Table("failed", "why")
-    for record in found[:LONGEST_TABLE]:
-        table.add_row(shown(_below(record.photo.path, record.photo.folder)), shown(record.reason or ""))
+    for one in found[:LONGEST_TABLE]:
+        folder = next(folder for folder in folders if folder in one.path.parents)
+        table.add_row(shown(_below(one.path, folder)), shown(one.error))
     return table
 
 

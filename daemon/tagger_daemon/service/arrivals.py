@@ -196,6 +196,8 @@ class Arrivals:
         if where == folder.path:
             if empty:
                 self._check_mounted(folder.path, root)
+            gone = _vanished(self._backlog.failed(folder.path))
+            self._backlog.forget_failed(folder.path, gone, now=now_ms())
             self._backlog.folder_scanned(folder.path, device=root[0], inode=root[1], now=now_ms())
         return unknown
 
@@ -263,6 +265,16 @@ def _looks(paths: Sequence[Path]) -> list[tuple[Path, Look | None]]:
             logger.warning("{}: {}", path, error)
             looks.append((path, None))
     return looks
+
+
+def _vanished(paths: Sequence[Path]) -> list[Path]:
+    """Those that are not there any more; of a file that may not be looked at nothing is known."""
+    vanished = []
+    for path in paths:
+        with contextlib.suppress(PhotoUnreadable, FolderUnavailable):
+            if look(path) is None:
+                vanished.append(path)
+    return vanished
 
 
 def _still(paths: Sequence[Path]) -> set[Path]:
