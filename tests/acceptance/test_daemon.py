@@ -325,6 +325,26 @@ def test_a_run_tells_of_the_failures_that_stand_and_of_no_others(house: House) -
     assert removed.name not in result.stdout
 
 
+def test_a_folder_that_is_taken_out_of_the_configuration_is_left_alone(
+    house: House, server: ModelServer
+) -> None:
+    house.settings["queue"] = {"drain_seconds": 0}
+    house.write()
+    photos = house.draw(3)
+    server.hold()
+    with house.start() as daemon:
+        server.wait_in_flight(3, timeout=45)
+        daemon.terminate()
+    server.release()
+    before = [path.read_bytes() for path in photos]
+    other = house.root / "other"
+    other.mkdir()
+    house.settings["folders"] = [str(other)]
+    house.write()
+    assert house.run("run", "--once").returncode == 0
+    assert [path.read_bytes() for path in photos] == before
+
+
 def test_failed_photos_come_back_when_asked_to(house: House, server: ModelServer) -> None:
     (photo,) = house.draw(1)
     whole = photo.read_bytes()

@@ -31,7 +31,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def backlog(database: Database) -> Backlog:
     backlog = Backlog(database)
     backlog.recover(now=0)
-    backlog.add_folder(FOLDER)
+    backlog.watch_only([FOLDER])
     return backlog
 
 
@@ -138,6 +138,16 @@ def test_nothing_waits_for_a_moment_that_was_set_before_the_clock_was_put_back(b
     backlog.put_back(job, Decision(state=JobState.WAITING, delay=60, attempts=1), now=year)
     backlog.pause_folder(FOLDER, until=year + 15_000, why="the disk is full")
     assert len(claim(backlog, now=10)) == 1
+
+
+def test_photos_of_a_folder_that_is_watched_no_more_wait_until_it_is_again(backlog: Backlog) -> None:
+    put(backlog, photo())
+    backlog.watch_only([Path("/elsewhere")])
+    assert claim(backlog) == []
+    assert backlog.open_rows() == 0
+    assert [folder.path for folder in backlog.folders(now=10)] == [Path("/elsewhere")]
+    backlog.watch_only([FOLDER])
+    assert [job.photo for job in claim(backlog)] == [photo()]
 
 
 def test_a_draft_survives_and_resumes_at_the_next_stage(backlog: Backlog) -> None:

@@ -87,7 +87,7 @@ async def at_work(
     ledger: Ledger | None = None,
 ) -> AsyncIterator[Crew]:
     backlog = Backlog(database)
-    backlog.add_folder(FOLDER)
+    backlog.watch_only([FOLDER])
     backlog.enqueue([PHOTO], priority=Priority.ARRIVAL, now=1)
     tools: dict[str, Any] = dict.fromkeys(("read_through", "prepare", "show", "journal"))
     crew = Crew(

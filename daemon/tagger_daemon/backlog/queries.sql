@@ -1,8 +1,12 @@
 -- Every statement of the backlog, by name. A colon names a parameter.
 
--- name: add_folder
--- Remember a watch folder.
-INSERT INTO folder(path) VALUES (:path) ON CONFLICT(path) DO NOTHING;
+-- name: watch_none
+-- Begin anew to say which folders are watched.
+UPDATE folder SET watched = 0;
+
+-- name: watch
+-- This one is.
+INSERT INTO folder(path) VALUES (:path) ON CONFLICT(path) DO UPDATE SET watched = 1;
 
 -- name: enqueue
 -- A settled file: new, or with other content than we know. Work on an older content is void, its draft too.
@@ -37,10 +41,10 @@ UPDATE job SET
   lease_generation = generation, updated_at = :now
 WHERE id IN (
   SELECT job.id FROM job JOIN folder ON folder.id = job.folder_id
-  WHERE job.state = 'ready' AND (folder.paused_until <= :now OR folder.paused_until > :farthest)
+  WHERE job.state = 'ready' AND folder.watched AND (folder.paused_until <= :now OR folder.paused_until > :farthest)
     AND (job.crashes = 0 OR job.id = (
     SELECT suspect.id FROM job AS suspect JOIN folder AS home ON home.id = suspect.folder_id
-    WHERE suspect.state = 'ready' AND suspect.crashes > 0
+    WHERE suspect.state = 'ready' AND suspect.crashes > 0 AND home.watched
       AND (home.paused_until <= :now OR home.paused_until > :farthest)
       AND NOT EXISTS (SELECT 1 FROM job AS busy WHERE busy.state = 'running' AND busy.crashes > 0)
     ORDER BY suspect.crashes, suspect.id LIMIT 1))
@@ -154,14 +158,14 @@ SELECT folder.path AS path, job.state AS state, count(*) AS rows FROM job JOIN f
 GROUP BY folder.path, job.state;
 
 -- name: folders
--- The folders and why some are paused.
-SELECT path, paused_until, paused_why, scanned_at FROM folder ORDER BY id;
+-- The watched folders and why some are paused.
+SELECT path, paused_until, paused_why, scanned_at FROM folder WHERE watched ORDER BY id;
 
 -- name: troubles
 -- What failed or waits after an error, newest first.
 SELECT folder.path AS folder_path, rel, state, error, error_class, attempts, due_at, job.updated_at
 FROM job JOIN folder ON folder.id = job.folder_id
-WHERE error IS NOT NULL AND state IN ('failed', 'waiting', 'ready') ORDER BY job.updated_at DESC, job.id DESC LIMIT :limit;
+WHERE folder.watched AND error IS NOT NULL AND state IN ('failed', 'waiting', 'ready') ORDER BY job.updated_at DESC, job.id DESC LIMIT :limit;
 
 -- name: next_due
 -- When the first waiting row becomes ready; null when none waits.
@@ -170,7 +174,7 @@ SELECT min(due_at) AS due_at FROM job WHERE state = 'waiting';
 -- name: open_rows
 -- Rows that still have a way to go.
 SELECT count(*) AS rows FROM job WHERE state IN ('ready', 'running', 'waiting')
-  AND (:path IS NULL OR folder_id = (SELECT id FROM folder WHERE path = :path));
+  AND folder_id IN (SELECT id FROM folder WHERE watched AND (:path IS NULL OR path = :path));
 
 -- name: set_mark
 -- Remember one thing about this process.

@@ -65,7 +65,10 @@ def _file(name: str) -> str:
 
 def migrations() -> tuple[Migration, ...]:
     """The backlog's part of the schema."""
-    return (Migration(name="backlog-1", sql=_file("schema.sql")),)
+    return (
+        Migration(name="backlog-1", sql=_file("schema.sql")),
+        Migration(name="backlog-2", sql=_file("schema-2.sql")),
+    )
 
 
 @cache
@@ -100,10 +103,12 @@ class Backlog:
         with self._database.transaction() as db:
             db.execute(queries()["set_mark"], {"name": "clean", "value": "1"})
 
-    def add_folder(self, folder: Path) -> None:
-        """Make a watch folder known."""
+    def watch_only(self, folders: Sequence[Path]) -> None:
+        """Make these the watch folders; photos of others are not claimed while theirs is not among them."""
         with self._database.transaction() as db:
-            db.execute(queries()["add_folder"], {"path": os.fsencode(folder)})
+            db.execute(queries()["watch_none"])
+            for folder in folders:
+                db.execute(queries()["watch"], {"path": os.fsencode(folder)})
 
     def enqueue(self, photos: Sequence[Photo], *, priority: int, now: int) -> int:
         """Take in settled photos; those whose content we know already change nothing.

@@ -83,8 +83,7 @@ class Arrivals:
     async def start(self) -> None:
         """Set the watches, then mark everything for scanning: what arrives in between is seen by both."""
         await asyncio.to_thread(self._watcher.start)
-        for path in self._folders:
-            await asyncio.to_thread(self._backlog.add_folder, path)
+        await asyncio.to_thread(self._backlog.watch_only, list(self._folders))
         self.rescan()
         self._take_events()
 
