@@ -150,6 +150,14 @@ def test_photos_of_a_folder_that_is_watched_no_more_wait_until_it_is_again(backl
     assert [job.photo for job in claim(backlog)] == [photo()]
 
 
+def test_a_photo_that_was_held_up_lets_the_others_of_its_folder_go_first(backlog: Backlog) -> None:
+    put(backlog, photo("closed/a.jpg"), photo("b.jpg"), priority=Priority.CATCH_UP)
+    (job,) = claim(backlog, 1)
+    paused = Decision(state=JobState.WAITING, delay=0, attempts=0)
+    backlog.put_back(job, paused, now=11, error="may not be written to", priority=Priority.HELD_UP)
+    assert [job.photo.path.name for job in claim(backlog)] == ["b.jpg", "a.jpg"]
+
+
 def test_a_draft_survives_and_resumes_at_the_next_stage(backlog: Backlog) -> None:
     put(backlog, photo())
     (job,) = claim(backlog)

@@ -91,6 +91,7 @@ WHERE folder_id = (SELECT id FROM folder WHERE path = :folder) AND rel = :rel;
 UPDATE job SET
   state = CASE WHEN :due_at <= :now OR generation <> :generation THEN 'ready' ELSE 'waiting' END, due_at = :due_at,
   attempts = CASE WHEN generation = :generation THEN :attempts ELSE attempts END,
+  priority = min(priority, coalesce(:priority, priority)),
   error = CASE WHEN generation = :generation THEN :error END,
   error_class = CASE WHEN generation = :generation THEN :error_class END,
   lease = NULL, lease_until = NULL, lease_generation = NULL, updated_at = :now

@@ -34,6 +34,7 @@ class Priority:
     BY_HAND = 20
     ARRIVAL = 10
     CATCH_UP = 0
+    HELD_UP = -5  # its folder could not be used: others of that folder may fare better
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -247,8 +248,17 @@ class Backlog:
         now: int,
         error: str | None = None,
         error_class: str | None = None,
+        priority: int | None = None,
     ) -> None:
         """Return a job to the queue, to be claimed again after the decision's delay.
+
+        Args:
+            job: as claimed.
+            decision: where it goes.
+            now: milliseconds since the epoch.
+            error: the reason, in plain words.
+            error_class: name of the error's class.
+            priority: lowers the photo's own where that is higher.
 
         Raises:
             LeaseLost: the job is no longer ours; nothing was changed.
@@ -260,6 +270,7 @@ class Backlog:
                     "id": job.id,
                     "lease": job.lease,
                     "generation": job.generation,
+                    "priority": priority,
                     "due_at": now + int(decision.delay * 1000),
                     "attempts": decision.attempts,
                     "error": error,
