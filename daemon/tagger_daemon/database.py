@@ -17,8 +17,11 @@ from pathlib import Path
 from tagger_daemon.errors import ConfigurationError, StateUnavailable
 from tagger_daemon.model import Value
 
-#: Kinds of SQLite failure that pass when there is room, or a disk, again.
-_PASSING = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+#: Kinds of SQLite failure that pass when there is room, or a disk, again, or another program lets go.
+_PASSING = {
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN),
+    sqlite3.SQLITE_BUSY,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +40,7 @@ class Database:
 
         Raises:
             ConfigurationError: the file is damaged, of a newer version, or on a file system without locks.
+            StateUnavailable: another program keeps it locked, or the disk is full, read-only or failing.
         """
         self.path = path
         self._lock = threading.RLock()
@@ -48,6 +52,8 @@ class Database:
             self._prepare()
             self._migrate(migrations)
         except sqlite3.DatabaseError as error:
+            if _kind(error) in _PASSING:
+                raise StateUnavailable(f"the state database {path} cannot be opened: {error}") from error
             raise ConfigurationError(
                 f"the state database {path} cannot be used ({error}). Move it aside and start again: the "
                 "watch folders are then read anew, and photos with our marker are not asked about again."
@@ -105,7 +111,7 @@ class Database:
                     self._roll_back()
                     raise
             except sqlite3.OperationalError as error:
-                if _kind(error) not in _PASSING | {sqlite3.SQLITE_BUSY}:
+                if _kind(error) not in _PASSING:
                     raise
                 raise StateUnavailable(
                     f"the state database {self.path} cannot be written: {error}"
@@ -146,8 +152,8 @@ def read_only(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _kind(error: sqlite3.Error) -> int:
-    """Return the primary result code; the extended part is in the higher bits."""
-    return error.sqlite_errorcode & 0xFF
+    """Return the primary result code; the extended part is in the higher bits. Not all errors carry one."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -150,12 +151,15 @@ def test_a_persons_words_stay_and_ours_are_added(house: House) -> None:
     assert found["XMP-dc:Title"].startswith("A test caption")
 
 
-def test_sigterm_lets_what_is_in_flight_finish(house: House, server: ModelServer) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_lets_what_is_in_flight_finish(
+    house: House, server: ModelServer, number: signal.Signals
+) -> None:
     house.draw(12)
     server.hold()
     with house.start() as daemon:
         server.wait_in_flight(6, timeout=45)
-        daemon.process.send_signal(signal.SIGTERM)
+        daemon.process.send_signal(number)
         daemon.wait_log("stopping:")
         server.release()
         assert daemon.process.wait(timeout=15) == 0
@@ -306,6 +310,41 @@ def test_files_that_cannot_be_read_fail_with_their_reason_while_the_rest_goes_on
     assert all(name in result.stdout for name in failed)
 
 
+def test_a_run_tells_of_the_failures_that_stand_and_of_no_others(house: House) -> None:
+    (removed, deadly) = house.draw(2)
+    removed.write_bytes(b"no picture")
+    assert house.run("run", "--once").returncode == 1
+    removed.unlink()
+    assert house.run("run", "--once").returncode == 0
+    # As after the last of several deaths of the service over one photo, of which there is no record.
+    with sqlite3.connect(house.state / "tagger.sqlite3") as db:
+        db.execute("UPDATE job SET state = 'failed', error = 'the service died' WHERE state = 'done'")
+    result = house.run("run", "--once")
+    assert result.returncode == 1
+    assert deadly.name in result.stdout
+    assert removed.name not in result.stdout
+
+
+def test_a_folder_that_is_taken_out_of_the_configuration_is_left_alone(
+    house: House, server: ModelServer
+) -> None:
+    house.settings["queue"] = {"drain_seconds": 0}
+    house.write()
+    photos = house.draw(3)
+    server.hold()
+    with house.start() as daemon:
+        server.wait_in_flight(3, timeout=45)
+        daemon.terminate()
+    server.release()
+    before = [path.read_bytes() for path in photos]
+    other = house.root / "other"
+    other.mkdir()
+    house.settings["folders"] = [str(other)]
+    house.write()
+    assert house.run("run", "--once").returncode == 0
+    assert [path.read_bytes() for path in photos] == before
+
+
 def test_failed_photos_come_back_when_asked_to(house: House, server: ModelServer) -> None:
     (photo,) = house.draw(1)
     whole = photo.read_bytes()
@@ -313,7 +352,8 @@ def test_failed_photos_come_back_when_asked_to(house: House, server: ModelServer
     assert house.run("run", "--once").returncode == 1
     assert house.run("run", "--once").returncode == 1
     assert server.chat_requests == []
-    assert "1 photos are queued again" in house.run("retry").stdout
+    roundabout = f"{house.inbox}/../{house.inbox.name}/{photo.name}"
+    assert "1 photos are queued again" in house.run("retry", roundabout).stdout
     assert house.counts() == {JobState.READY: 1}
     photo.write_bytes(whole)
     assert house.run("run", "--once").returncode == 0

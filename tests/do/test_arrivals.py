@@ -12,6 +12,7 @@ import pytest
 from tagger_daemon.backlog import store
 from tagger_daemon.backlog.store import Backlog
 from tagger_daemon.database import Database
+from tagger_daemon.model import JobState
 from tagger_daemon.service.arrivals import Arrivals
 from tagger_daemon.settings import FolderSettings, IntakeSettings
 
@@ -100,6 +101,23 @@ async def test_another_folder_that_holds_photos_is_taken_as_it_is(inbox: Path) -
         arrivals.rescan()
         await until(lambda: arrivals.idle and backlog.open_rows() == 2)
         assert arrivals.same_folder(inbox)
+
+
+async def test_a_failed_photo_that_was_removed_is_no_failure_any_more(inbox: Path) -> None:
+    (inbox / "a.jpg").write_bytes(b"x")
+    (inbox / "b.jpg").write_bytes(b"y")
+    async with at_work(inbox) as (arrivals, backlog):
+        await until(lambda: arrivals.idle and backlog.open_rows() == 2)
+        for job in backlog.claim(limit=2, now=1, lease_ms=1000):
+            backlog.finish(job, state=JobState.FAILED, fingerprint=job.photo.fingerprint, now=2, error="no")
+        remove(inbox / "a.jpg")
+        arrivals.rescan()
+        await until(lambda: arrivals.idle)
+        assert backlog.failed(inbox) == [inbox / "b.jpg"]
+
+
+def remove(path: Path) -> None:
+    path.unlink()
 
 
 async def test_a_hundred_folders_at_once_are_read_without_a_pause_after_each(inbox: Path) -> None:

@@ -31,7 +31,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def backlog(database: Database) -> Backlog:
     backlog = Backlog(database)
     backlog.recover(now=0)
-    backlog.watch_folders([FOLDER])
+    backlog.watch_only([FOLDER])
     return backlog
 
 
@@ -140,6 +140,24 @@ def test_nothing_waits_for_a_moment_that_was_set_before_the_clock_was_put_back(b
     assert len(claim(backlog, now=10)) == 1
 
 
+def test_photos_of_a_folder_that_is_watched_no_more_wait_until_it_is_again(backlog: Backlog) -> None:
+    put(backlog, photo())
+    backlog.watch_only([Path("/elsewhere")])
+    assert claim(backlog) == []
+    assert backlog.open_rows() == 0
+    assert [folder.path for folder in backlog.folders(now=10)] == [Path("/elsewhere")]
+    backlog.watch_only([FOLDER])
+    assert [job.photo for job in claim(backlog)] == [photo()]
+
+
+def test_a_photo_that_was_held_up_lets_the_others_of_its_folder_go_first(backlog: Backlog) -> None:
+    put(backlog, photo("closed/a.jpg"), photo("b.jpg"), priority=Priority.CATCH_UP)
+    (job,) = claim(backlog, 1)
+    paused = Decision(state=JobState.WAITING, delay=0, attempts=0)
+    backlog.put_back(job, paused, now=11, error="may not be written to", priority=Priority.HELD_UP)
+    assert [job.photo.path.name for job in claim(backlog)] == ["b.jpg", "a.jpg"]
+
+
 def test_a_draft_survives_and_resumes_at_the_next_stage(backlog: Backlog) -> None:
     put(backlog, photo())
     (job,) = claim(backlog)
@@ -229,11 +247,11 @@ def test_a_paused_folder_keeps_its_photos(backlog: Backlog) -> None:
 
 def test_photos_of_a_folder_that_is_no_longer_watched_wait_for_it(backlog: Backlog) -> None:
     put(backlog, photo())
-    backlog.watch_folders([Path("/elsewhere")])
+    backlog.watch_only([Path("/elsewhere")])
     assert claim(backlog) == []
     assert backlog.open_rows() == 0
     assert [folder.watched for folder in backlog.folders(now=0)] == [False, True]
-    backlog.watch_folders([FOLDER])
+    backlog.watch_only([FOLDER])
     assert [job.photo for job in claim(backlog)] == [photo()]
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from tagger_daemon.backlog import store
+from tagger_daemon.backlog import retry, store
 from tagger_daemon.backlog.store import Backlog, Priority
 from tagger_daemon.database import Database
 from tagger_daemon.errors import FolderUnavailable, StateUnavailable
@@ -87,7 +87,7 @@ async def at_work(
     ledger: Ledger | None = None,
 ) -> AsyncIterator[Crew]:
     backlog = Backlog(database)
-    backlog.watch_folders([FOLDER])
+    backlog.watch_only([FOLDER])
     backlog.enqueue([PHOTO], priority=Priority.ARRIVAL, now=1)
     tools: dict[str, Any] = dict.fromkeys(("read_through", "prepare", "show", "journal"))
     crew = Crew(
@@ -138,6 +138,25 @@ async def test_a_line_that_stands_is_not_added_again_because_it_could_not_be_not
     async with at_work(database, audit, ledger=ledger):
         await until(lambda: audit.lines != [] and not ledger.unaudited())
     assert len(audit.lines) == 1
+
+
+async def test_a_closed_folder_does_not_hold_up_the_others_for_ever(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew_module, "FOLDER_PAUSE", 0.05)
+    monkeypatch.setattr(retry, "REQUEUE_WAIT", 0.0)
+    backlog, audit = Backlog(database), Audit()
+    closed = [PHOTO.evolve(path=FOLDER / "closed" / f"{number}.jpg") for number in range(3)]
+    backlog.watch_only([FOLDER])
+    backlog.enqueue(closed, priority=Priority.ARRIVAL, now=1)
+
+    def fingerprint(path: Path) -> Fingerprint:
+        if path.parent.name == "closed":
+            raise FolderUnavailable("the folder may not be written to")
+        return PRINT
+
+    async with at_work(database, audit, fingerprint=fingerprint):
+        await until(lambda: audit.lines != [])
 
 
 async def test_the_end_of_the_service_does_not_wait_for_room_on_the_disk(database: Database) -> None:

@@ -52,6 +52,19 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path) -> None:
         Database(path, (ONE,))
 
 
+def test_a_locked_file_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "db"
+    Database(path, (ONE,)).close()
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **how: connect(path, **how | {"timeout": 0.1}))
+    with pytest.raises(StateUnavailable, match="locked"):
+        Database(path, (ONE,))
+    holder.close()
+
+
 def test_an_error_inside_a_transaction_undoes_all_of_it(tmp_path: Path) -> None:
     database = Database(tmp_path / "db", (ONE,))
     with pytest.raises(ZeroDivisionError), database.transaction() as db:

@@ -103,17 +103,6 @@ def test_the_latest_record_of_each_photo_that_was_worked_on(ledger: Ledger, data
         assert records.finished_since(db, 0) == 2
 
 
-def test_what_failed_and_was_found_tagged_later_is_no_longer_amiss(
-    ledger: Ledger, database: Database
-) -> None:
-    ledger.add(RECORD.evolve(id="1", outcome=Outcome.FAILED))
-    with read_only(database.path) as db:
-        assert [record.id for record in records.latest_records(db)] == ["1"]
-    ledger.add(RECORD.evolve(id="2", outcome=Outcome.SKIPPED))
-    with read_only(database.path) as db:
-        assert records.latest_records(db) == []
-
-
 def test_an_occasion_happens_once_a_day(ledger: Ledger) -> None:
     day = date(2026, 10, 25)
     assert not ledger.happened("summary", day)

@@ -51,7 +51,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     folder.mkdir()
     photo = draw(folder / "a.jpg")
     backlog.recover(now=0)
-    backlog.watch_folders([folder])
+    backlog.watch_only([folder])
     backlog.enqueue([photo], priority=Priority.ARRIVAL, now=1)
     (job,) = backlog.claim(limit=1, now=2, lease_ms=1000)
     with open_store() as metadata:

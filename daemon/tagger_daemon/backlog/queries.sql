@@ -1,10 +1,10 @@
 -- Every statement of the backlog, by name. A colon names a parameter.
 
--- name: forsake_folders
--- No folder is watched, until `watch_folder` says otherwise. Rows stay: a folder may be watched again.
+-- name: watch_none
+-- Begin anew to say which folders are watched.
 UPDATE folder SET watched = 0;
 
--- name: watch_folder
+-- name: watch
 -- This one is.
 INSERT INTO folder(path) VALUES (:path) ON CONFLICT(path) DO UPDATE SET watched = 1;
 
@@ -92,6 +92,7 @@ WHERE folder_id = (SELECT id FROM folder WHERE path = :folder) AND rel = :rel;
 UPDATE job SET
   state = CASE WHEN :due_at <= :now OR generation <> :generation THEN 'ready' ELSE 'waiting' END, due_at = :due_at,
   attempts = CASE WHEN generation = :generation THEN :attempts ELSE attempts END,
+  priority = min(priority, coalesce(:priority, priority)),
   error = CASE WHEN generation = :generation THEN :error END,
   error_class = CASE WHEN generation = :generation THEN :error_class END,
   lease = NULL, lease_until = NULL, lease_generation = NULL, updated_at = :now
@@ -112,6 +113,15 @@ WHERE state = 'running';
 UPDATE job SET state = 'failed', error = :error, error_class = 'Crashed', updated_at = :now
 WHERE state = 'ready' AND crashes >= :max_crashes
 RETURNING *, (SELECT path FROM folder WHERE folder.id = job.folder_id) AS folder_path;
+
+-- name: failed
+-- The photos of a folder that were given up.
+SELECT rel FROM job WHERE folder_id = (SELECT id FROM folder WHERE path = :path) AND state = 'failed';
+
+-- name: forget_failed
+-- Given up, and no longer there: nothing is left to mend.
+UPDATE job SET state = 'gone', updated_at = :now
+WHERE folder_id = (SELECT id FROM folder WHERE path = :path) AND rel = :rel AND state = 'failed';
 
 -- name: retry
 -- Bring failed rows back, by hand.
@@ -159,12 +169,12 @@ SELECT path, watched, paused_until, paused_why, scanned_at FROM folder ORDER BY 
 -- What failed or waits after an error, newest first.
 SELECT folder.path AS folder_path, rel, state, error, error_class, attempts, due_at, job.updated_at
 FROM job JOIN folder ON folder.id = job.folder_id
-WHERE error IS NOT NULL AND state IN ('failed', 'waiting', 'ready') ORDER BY job.updated_at DESC, job.id DESC LIMIT :limit;
+WHERE folder.watched AND error IS NOT NULL AND state IN ('failed', 'waiting', 'ready') ORDER BY job.updated_at DESC, job.id DESC LIMIT :limit;
 
 -- name: open_rows
 -- Rows that still have a way to go.
-SELECT count(*) AS rows FROM job JOIN folder ON folder.id = job.folder_id
-WHERE job.state IN ('ready', 'running', 'waiting') AND CASE WHEN :path IS NULL THEN folder.watched ELSE folder.path = :path END;
+SELECT count(*) AS rows FROM job WHERE state IN ('ready', 'running', 'waiting')
+  AND folder_id IN (SELECT id FROM folder WHERE watched AND (:path IS NULL OR path = :path));
 
 -- name: set_mark
 -- Remember one thing about this process.

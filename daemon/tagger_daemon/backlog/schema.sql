@@ -16,7 +16,7 @@ CREATE TABLE job(
   folder_id        INTEGER NOT NULL REFERENCES folder(id),
   rel              BLOB NOT NULL,             -- path below the folder
   state            TEXT NOT NULL CHECK(state IN ('ready','running','waiting','done','failed','gone')),
-  priority         INTEGER NOT NULL DEFAULT 0, -- higher first: 20 by hand, 10 arrivals, 0 catch-up, -10 suspects
+  priority         INTEGER NOT NULL DEFAULT 0, -- higher first: 20 by hand, 10 arrivals, 0 catch-up, -5 held up, -10 suspects
   due_at           INTEGER NOT NULL DEFAULT 0, -- when a waiting row becomes ready
   generation       INTEGER NOT NULL DEFAULT 1, -- contents seen under this path
   size             INTEGER NOT NULL,           -- fingerprint of the newest content: bytes,

@@ -35,6 +35,7 @@ class Priority:
     BY_HAND = 20
     ARRIVAL = 10
     CATCH_UP = 0
+    HELD_UP = -5  # its folder could not be used: others of that folder may fare better
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,11 +103,12 @@ class Backlog:
         with self._database.transaction() as db:
             db.execute(queries()["set_mark"], {"name": "clean", "value": "1"})
 
-    def watch_folders(self, folders: Sequence[Path]) -> None:
-        """Say which folders are watched; photos of others stay in the queue and are not claimed."""
+    def watch_only(self, folders: Sequence[Path]) -> None:
+        """Make these the watch folders; photos of others are not claimed while theirs is not among them."""
         with self._database.transaction() as db:
-            db.execute(queries()["forsake_folders"])
-            db.executemany(queries()["watch_folder"], [{"path": os.fsencode(folder)} for folder in folders])
+            db.execute(queries()["watch_none"])
+            for folder in folders:
+                db.execute(queries()["watch"], {"path": os.fsencode(folder)})
 
     def enqueue(self, photos: Sequence[Photo], *, priority: int, now: int) -> int:
         """Take in settled photos; those whose content we know already change nothing.
@@ -243,8 +245,17 @@ class Backlog:
         now: int,
         error: str | None = None,
         error_class: str | None = None,
+        priority: int | None = None,
     ) -> None:
         """Return a job to the queue, to be claimed again after the decision's delay.
+
+        Args:
+            job: as claimed.
+            decision: where it goes.
+            now: milliseconds since the epoch.
+            error: the reason, in plain words.
+            error_class: name of the error's class.
+            priority: lowers the photo's own where that is higher.
 
         Raises:
             LeaseLost: the job is no longer ours; nothing was changed.
@@ -256,6 +267,7 @@ class Backlog:
                     "id": job.id,
                     "lease": job.lease,
                     "generation": job.generation,
+                    "priority": priority,
                     "due_at": now + int(decision.delay * 1000),
                     "attempts": decision.attempts,
                     "error": error,
@@ -265,6 +277,23 @@ class Backlog:
             ).rowcount
             if returned != 1:
                 raise LeaseLost(f"{job.photo.path.name} was taken over while it was being described")
+
+    def failed(self, folder: Path) -> list[Path]:
+        """Give the photos of a watch folder that were given up."""
+        with self._database.transaction() as db:
+            rows = db.execute(queries()["failed"], {"path": os.fsencode(folder)}).fetchall()
+        return [folder / os.fsdecode(row["rel"]) for row in rows]
+
+    def forget_failed(self, folder: Path, gone: Sequence[Path], *, now: int) -> None:
+        """Count photos that were given up, and are no longer there, as gone."""
+        with self._database.transaction() as db:
+            db.executemany(
+                queries()["forget_failed"],
+                [
+                    {"path": os.fsencode(folder), "rel": os.fsencode(path.relative_to(folder)), "now": now}
+                    for path in gone
+                ],
+            )
 
     def retry(self, prefix: Path | None, *, now: int) -> int:
         """Make failed and waiting photos ready again: all, one file's, or all below a folder."""
@@ -332,7 +361,7 @@ def folders(db: sqlite3.Connection, *, now: int) -> list[FolderState]:
 
 
 def troubles(db: sqlite3.Connection, *, limit: int) -> list[Trouble]:
-    """The newest photos with an error; works on a read-only connection too."""
+    """The newest photos with an error, all if the limit is negative; works on a read-only connection too."""
     rows = db.execute(queries()["troubles"], {"limit": limit})
     return [
         Trouble(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from datetime import date, datetime
 from pathlib import Path
@@ -146,7 +147,8 @@ def retry(
         database = Database(state.database, (*store.migrations(), *records.migrations()))
         try:
             backlog = store.Backlog(database)
-            targets = [path.absolute() for path in paths] if paths else [None]
+            # As text: a photo is queued by the name under which its watch folder shows it, links and all.
+            targets = [Path(os.path.normpath(path.absolute())) for path in paths] if paths else [None]
             count = sum(backlog.retry(target, now=now_ms()) for target in targets)
         finally:
             database.close()

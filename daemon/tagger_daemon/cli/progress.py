@@ -102,13 +102,14 @@ def print_outcome(state: StateDirectory) -> Exit:
     with read_only(state.database) as db:
         found = records.latest_records(db)
         page = make_page(state, db, local_now().date(), now=local_now())
-        counts = _total(store.folders(db, now=now_ms()))
+        folders = [folder for folder in store.folders(db, now=now_ms()) if folder.watched]
+        failed = [one for one in store.troubles(db, limit=-1) if one.state is JobState.FAILED]
     written = [record for record in found if record.outcome in (Outcome.WRITTEN, Outcome.UNCHANGED)]
-    failed = [record for record in found if record.outcome is Outcome.FAILED]
     if written:
         out.print(_written_table(written))
     if failed:
-        out.print(_failed_table(failed))
+        out.print(_failed_table(failed, [folder.path for folder in folders]))
+    counts = sum((Counter(folder.counts) for folder in folders), Counter[JobState]())
     skipped = counts[JobState.DONE] - len(written)
     left = sum(counts[state] for state in OPEN_STATES)
     out.print(
@@ -120,14 +121,6 @@ def print_outcome(state: StateDirectory) -> Exit:
         out.print(f"{left} are left; the same command goes on with them.", highlight=False)
         return Exit.INTERRUPTED
     return Exit.AMISS if failed else Exit.OK
-
-
-def _total(folders: list[store.FolderState]) -> Counter[JobState]:
-    total: Counter[JobState] = Counter()
-    for folder in folders:
-        if folder.watched:
-            total.update(folder.counts)
-    return total
 
 
 def _written_table(found: list[Record]) -> Table:
@@ -144,10 +137,11 @@ def _written_table(found: list[Record]) -> Table:
     return table
 
 
-def _failed_table(found: list[Record]) -> Table:
+def _failed_table(found: list[store.Trouble], folders: list[Path]) -> Table:
     table = Table("failed", "why")
-    for record in found[:LONGEST_TABLE]:
-        table.add_row(shown(_below(record.photo.path, record.photo.folder)), shown(record.reason or ""))
+    for one in found[:LONGEST_TABLE]:
+        folder = next(folder for folder in folders if folder in one.path.parents)
+        table.add_row(shown(_below(one.path, folder)), shown(one.error))
     return table
 
 

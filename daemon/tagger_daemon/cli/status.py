@@ -59,7 +59,7 @@ class View(Value):
     @property
     def per_hour(self) -> float | None:
         """Photos an hour, over the last minutes; None when there were none or the daemon is down."""
-        if not self.running or not self.recent:
+        if not self.running or not self.recent or "since" not in self.process:
             return None
         lived = (time.time() - datetime.fromisoformat(self.process["since"]).timestamp()) * 1000
         return self.recent / min(RATE_WINDOW_MS, max(lived, 1000)) * 3_600_000

@@ -110,14 +110,9 @@ def latest_records(db: sqlite3.Connection) -> list[Record]:
     """The newest record of every photo that was worked on, without those merely found to be tagged."""
     query = (
         "SELECT body FROM record WHERE rowid IN "
-        "(SELECT max(rowid) FROM record WHERE stands = 1 AND outcome <> ? GROUP BY path) "
-        # What failed once and was found tagged later is no longer amiss.
-        "AND NOT (outcome = ? AND EXISTS "
-        "(SELECT 1 FROM record AS later WHERE later.path = record.path AND later.rowid > record.rowid)) "
-        "ORDER BY path"
+        "(SELECT max(rowid) FROM record WHERE stands = 1 AND outcome <> ? GROUP BY path) ORDER BY path"
     )
-    rows = db.execute(query, (Outcome.SKIPPED, Outcome.FAILED))
-    return [record_from_json(row["body"]) for row in rows]
+    return [record_from_json(row["body"]) for row in db.execute(query, (Outcome.SKIPPED,))]
 
 
 def finished_since(db: sqlite3.Connection, moment_ms: int) -> int:

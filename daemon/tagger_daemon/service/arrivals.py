@@ -83,7 +83,7 @@ class Arrivals:
     async def start(self) -> None:
         """Set the watches, then mark everything for scanning: what arrives in between is seen by both."""
         await asyncio.to_thread(self._watcher.start)
-        await asyncio.to_thread(self._backlog.watch_folders, list(self._folders))
+        await asyncio.to_thread(self._backlog.watch_only, list(self._folders))
         self.rescan()
         self._take_events()
 
@@ -195,6 +195,8 @@ class Arrivals:
         if where == folder.path:
             if empty:
                 self._check_mounted(folder.path, root)
+            gone = _vanished(self._backlog.failed(folder.path))
+            self._backlog.forget_failed(folder.path, gone, now=now_ms())
             self._backlog.folder_scanned(folder.path, device=root[0], inode=root[1], now=now_ms())
         return unknown
 
@@ -262,6 +264,16 @@ def _looks(paths: Sequence[Path]) -> list[tuple[Path, Look | None]]:
             logger.warning("{}: {}", path, error)
             looks.append((path, None))
     return looks
+
+
+def _vanished(paths: Sequence[Path]) -> list[Path]:
+    """Those that are not there any more; of a file that may not be looked at nothing is known."""
+    vanished = []
+    for path in paths:
+        with contextlib.suppress(PhotoUnreadable, FolderUnavailable):
+            if look(path) is None:
+                vanished.append(path)
+    return vanished
 
 
 def _still(paths: Sequence[Path]) -> set[Path]:

@@ -15,7 +15,7 @@ from typing import Protocol
 from loguru import logger
 
 from tagger_daemon.backlog import retry
-from tagger_daemon.backlog.store import Backlog
+from tagger_daemon.backlog.store import Backlog, Priority
 from tagger_daemon.database import Database
 from tagger_daemon.errors import (
     Defect,
@@ -274,6 +274,9 @@ class Crew:
                 now=now_ms(),
                 error=None if error is None else str(error),
                 error_class=None if error is None else type(error).__name__,
+                # One of many folders below the watch folder may be closed to us: its photos must not be first
+                # each time the pause is over.
+                priority=Priority.HELD_UP if isinstance(error, FolderUnavailable) else None,
             )
         )
 

@@ -335,7 +335,7 @@ def _fingerprint(path: Path) -> Fingerprint | None:
 
 @contextmanager
 def _signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
-    """Let SIGTERM, SIGINT and a terminal that closes ask for the end, and a second one for a quick end."""
+    """Let SIGTERM, SIGINT and a closed terminal ask for the end, and a second time for a quick end."""
     loop = asyncio.get_running_loop()
 
     def asked() -> None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,10 @@ from typing import Any
 
 from tagger_daemon.errors import AlreadyRunning, ConfigurationError, StateUnavailable
 from tagger_daemon.model import Value
+
+#: A look whether a daemon runs takes the lock for a moment: a daemon that starts just then tries again.
+LOCK_TRIES = 5
+LOCK_PAUSE = 0.1  # seconds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,23 +76,39 @@ class StateDirectory(Value):
 
         Raises:
             AlreadyRunning: another process holds it.
+            ConfigurationError: the lock file is not ours to open.
         """
-        descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise AlreadyRunning(
-                f"a tagger-daemon is running on {self.root} already; `tagger-daemon status` shows it"
-            ) from None
-        return descriptor
+            descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self.lock} cannot be opened: {error.strerror}. "
+                "If another user ran the daemon here once, give this user all of its files."
+            ) from error
+        for _ in range(LOCK_TRIES):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(LOCK_PAUSE)
+            else:
+                return descriptor
+        os.close(descriptor)
+        raise AlreadyRunning(
+            f"a tagger-daemon is running on {self.root} already; `tagger-daemon status` shows it"
+        )
 
     def is_held(self) -> bool:
-        """Tell whether a daemon runs here."""
+        """Tell whether a daemon runs here.
+
+        Raises:
+            StateUnavailable: this user may not look.
+        """
         try:
             descriptor = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
+        except OSError as error:
+            raise StateUnavailable(f"{self.lock} cannot be opened: {error.strerror}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
