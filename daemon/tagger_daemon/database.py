@@ -45,9 +45,7 @@ class Database:
         self.path = path
         self._lock = threading.RLock()
         try:
-            self._connection = sqlite3.connect(
-                path, isolation_level=None, check_same_thread=False, timeout=30
-            )
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
             self._connection.row_factory = sqlite3.Row
             self._prepare()
             self._migrate(migrations)

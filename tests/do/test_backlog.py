@@ -30,7 +30,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 def backlog(database: Database) -> Backlog:
     backlog = Backlog(database)
-    backlog.recover(now=0)
+    backlog.recover(now=0, boot="a")
     backlog.watch_only([FOLDER])
     return backlog
 
@@ -140,16 +140,6 @@ def test_nothing_waits_for_a_moment_that_was_set_before_the_clock_was_put_back(b
     assert len(claim(backlog, now=10)) == 1
 
 
-def test_photos_of_a_folder_that_is_watched_no_more_wait_until_it_is_again(backlog: Backlog) -> None:
-    put(backlog, photo())
-    backlog.watch_only([Path("/elsewhere")])
-    assert claim(backlog) == []
-    assert backlog.open_rows() == 0
-    assert [folder.path for folder in backlog.folders(now=10)] == [Path("/elsewhere")]
-    backlog.watch_only([FOLDER])
-    assert [job.photo for job in claim(backlog)] == [photo()]
-
-
 def test_a_photo_that_was_held_up_lets_the_others_of_its_folder_go_first(backlog: Backlog) -> None:
     put(backlog, photo("closed/a.jpg"), photo("b.jpg"), priority=Priority.CATCH_UP)
     (job,) = claim(backlog, 1)
@@ -165,7 +155,7 @@ def test_a_draft_survives_and_resumes_at_the_next_stage(backlog: Backlog) -> Non
         Draft().with_answer(Stage.CAPTION, "A wall.", ORIGIN).with_answer(Stage.KEYWORDS, ("wall",), ORIGIN)
     )
     backlog.save_draft(job, draft, now=11)
-    assert backlog.recover(now=12) == []
+    assert backlog.recover(now=12, boot="a") == []
     (again,) = claim(backlog)
     assert again.draft == draft
     assert again.draft.missing == (Stage.DESCRIPTION,)
@@ -260,7 +250,15 @@ def test_after_an_orderly_end_nothing_is_charged(backlog: Backlog, database: Dat
     for _ in range(MAX_CRASHES + 2):
         claim(backlog)
         backlog.mark_clean()
-        backlog.recover(now=30)
+        backlog.recover(now=30, boot="a")
+    assert state_counts(database) == {JobState.READY: 1}
+
+
+def test_a_machine_that_went_down_charges_no_photo(backlog: Backlog, database: Database) -> None:
+    put(backlog, photo())
+    for number in range(MAX_CRASHES + 1):
+        assert len(claim(backlog)) == 1
+        assert backlog.recover(now=30, boot=f"boot {number}") == []
     assert state_counts(database) == {JobState.READY: 1}
 
 
@@ -272,7 +270,7 @@ def test_a_photo_that_kills_the_service_again_and_again_is_failed(
     for _ in range(MAX_CRASHES):
         assert given_up == []
         assert len(claim(backlog)) == 1
-        given_up = backlog.recover(now=30)
+        given_up = backlog.recover(now=30, boot="a")
     assert [job.photo for job in given_up] == [photo()]
     assert state_counts(database) == {JobState.FAILED: 1}
 
@@ -280,12 +278,12 @@ def test_a_photo_that_kills_the_service_again_and_again_is_failed(
 def test_after_a_crash_each_suspect_is_alone(backlog: Backlog) -> None:
     put(backlog, *(photo(f"{n}.jpg") for n in range(4)))
     claim(backlog)
-    backlog.recover(now=30)
+    backlog.recover(now=30, boot="a")
     (first,) = claim(backlog)
     assert claim(backlog) == []
     done(backlog, first)
     (second,) = claim(backlog)
-    backlog.recover(now=40)
+    backlog.recover(now=40, boot="a")
     # The one that was there twice waits until the others are cleared.
     (third,) = claim(backlog)
     assert len({first.id, second.id, third.id}) == 3
@@ -294,7 +292,7 @@ def test_after_a_crash_each_suspect_is_alone(backlog: Backlog) -> None:
 def test_crash_suspects_go_last(backlog: Backlog) -> None:
     put(backlog, photo("suspect.jpg"))
     claim(backlog)
-    backlog.recover(now=30)
+    backlog.recover(now=30, boot="a")
     put(backlog, photo("fresh.jpg"), priority=Priority.CATCH_UP)
     assert [job.photo.path.name for job in claim(backlog)] == ["fresh.jpg", "suspect.jpg"]
 

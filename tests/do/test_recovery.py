@@ -17,6 +17,7 @@ from tagger_daemon.ledger.records import Ledger
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Job, Outcome, Photo, Record, WritePlan
 from tagger_daemon.reports.audit import AuditLog
+from tagger_daemon.service.clock import boot_id
 from tagger_daemon.service.recovery import complete_audit, settle_intentions, take_up
 
 
@@ -35,7 +36,7 @@ class Scene:
 
     def start_again(self) -> None:
         """Do what a new process does first."""
-        self.backlog.recover(now=50)
+        self.backlog.recover(now=50, boot="a")
         settle_intentions(self.database, self.backlog, self.ledger, self.metadata, now=60)
 
     def photo_now(self) -> Photo:
@@ -50,7 +51,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     folder = tmp_path / "photos"
     folder.mkdir()
     photo = draw(folder / "a.jpg")
-    backlog.recover(now=0)
+    backlog.recover(now=0, boot=boot_id())
     backlog.watch_only([folder])
     backlog.enqueue([photo], priority=Priority.ARRIVAL, now=1)
     (job,) = backlog.claim(limit=1, now=2, lease_ms=1000)

@@ -180,6 +180,6 @@ SELECT count(*) AS rows FROM job WHERE state IN ('ready', 'running', 'waiting')
 -- Remember one thing about this process.
 INSERT INTO mark(name, value) VALUES (:name, :value) ON CONFLICT(name) DO UPDATE SET value = excluded.value;
 
--- name: get_mark
--- Read it back.
-SELECT value FROM mark WHERE name = :name;
+-- name: marks
+-- Read them back.
+SELECT name, value FROM mark;

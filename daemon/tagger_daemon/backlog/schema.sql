@@ -41,5 +41,5 @@ CREATE INDEX job_due     ON job(due_at)            WHERE state = 'waiting';
 CREATE INDEX job_running ON job(lease_until)       WHERE state = 'running';
 CREATE INDEX job_state   ON job(folder_id, state);
 
--- What the last process left behind: 'clean' is 1 after an orderly end.
+-- What the last process left behind: 'clean' is 1 after an orderly end, 'boot' names the machine's run.
 CREATE TABLE mark(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;

@@ -84,17 +84,23 @@ class Backlog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def recover(self, *, now: int) -> list[Job]:
+    def recover(self, *, now: int, boot: str) -> list[Job]:
         """Take up what the last process left: call once at start, under the instance lock.
+
+        Args:
+            now: milliseconds since the epoch.
+            boot: names this run of the machine; a process that ended with it was not killed by a photo.
 
         Returns:
             The photos that are given up, because the service died too often while they were worked on.
         """
         with self._database.transaction() as db:
-            mark = db.execute(queries()["get_mark"], {"name": "clean"}).fetchone()
-            clean = mark is None or mark["value"] == "1"
-            db.execute(queries()["recover_clean" if clean else "recover_crashed"], {"now": now})
-            db.execute(queries()["set_mark"], {"name": "clean", "value": "0"})
+            marks = {row["name"]: row["value"] for row in db.execute(queries()["marks"])}
+            died = marks.get("clean") == "0" and marks.get("boot") == boot
+            db.execute(queries()["recover_crashed" if died else "recover_clean"], {"now": now})
+            db.executemany(
+                queries()["set_mark"], [{"name": "clean", "value": "0"}, {"name": "boot", "value": boot}]
+            )
             values = {"now": now, "max_crashes": MAX_CRASHES, "error": CRASHED}
             return [_job(row) for row in db.execute(queries()["give_up"], values).fetchall()]
 

@@ -96,7 +96,7 @@ def print_outcome(state: StateDirectory) -> Exit:
     """Print what became of every photo, and where the reports are.
 
     Returns:
-        INTERRUPTED when photos are left, AMISS when photos failed.
+        INTERRUPTED when photos are left, AMISS when photos failed or a folder could not be read.
     """
     out = console()
     with read_only(state.database) as db:
@@ -117,10 +117,13 @@ def print_outcome(state: StateDirectory) -> Exit:
         highlight=False,
     )
     out.print(f"The day's page: {page}\nThe audit:      {state.audit}", highlight=False, soft_wrap=True)
+    problems = state.read_status().get("problems", [])
+    for problem in problems:
+        out.print(shown(problem), style="yellow", highlight=False)
     if left:
         out.print(f"{left} are left; the same command goes on with them.", highlight=False)
         return Exit.INTERRUPTED
-    return Exit.AMISS if failed else Exit.OK
+    return Exit.AMISS if failed or problems else Exit.OK
 
 
 def _written_table(found: list[Record]) -> Table:

@@ -122,6 +122,7 @@ class Arrivals:
                 await self._settle()
             except StateUnavailable as error:
                 logger.warning("{}; new photos are taken in when it can", error)
+                self.last_moved = time.monotonic()
                 self.rescan()
                 await asyncio.sleep(TICK * 20)
             finally:

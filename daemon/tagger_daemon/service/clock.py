@@ -1,9 +1,10 @@
-"""The one place where the service reads the time of day."""
+"""The one place where the service reads the time of day, and which run of the machine this is."""
 
 from __future__ import annotations
 
 import time
 from datetime import datetime
+from pathlib import Path
 
 
 def now_ms() -> int:
@@ -14,3 +15,8 @@ def now_ms() -> int:
 def local_now() -> datetime:
     """Local time with its zone, as a photographer's day counts."""
     return datetime.now().astimezone()
+
+
+def boot_id() -> str:
+    """Name this run of the machine, random(4)."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -191,8 +191,11 @@ class Crew:
             )
         except StateUnavailable as error:
             logger.warning("{}; no photo is taken up until it can", error)
+            self.last_moved = time.monotonic()
             await asyncio.sleep(STATE_PAUSE)
             return
+        if self._stopping:
+            return  # too late to begin: what is claimed and never begun is ready again at the next start
         for job in jobs:
             steps = Steps()
             task = asyncio.create_task(self._walk(job, steps), name=f"photo {job.id}")

@@ -104,6 +104,7 @@ class Daemon:
         threads = self._threads()
         self.state.make()
         stack.callback(os.close, self.state.acquire())
+        self._write_status(starting=True)
 
         self._database = Database(self.state.database, (*store.migrations(), *records.migrations()))
         stack.callback(self._database.close)
@@ -257,19 +258,26 @@ class Daemon:
     async def _look_at_calendar(self) -> None:
         try:
             for item in await asyncio.to_thread(self._due):
-                await self._celebrate(item)
-        except (StateUnavailable, FolderUnavailable) as error:
+                await self._hold(item)
+        except StateUnavailable as error:
             logger.warning("{}; tried again in {} s", error, CALENDAR_SECONDS)
 
     def _due(self) -> list[Due]:
         return list(due(self.settings.schedule, now=local_now(), happened=self._ledger.happened))
 
-    async def _celebrate(self, item: Due) -> None:
+    async def _hold(self, item: Due) -> None:
+        """Do what is due, and note that it has happened; what fails is due again."""
         if item.occasion is Occasion.CATCH_UP:
             logger.info("catch-up: every folder is read again")
             self._arrivals.rescan()
         else:
-            await asyncio.to_thread(self._page, item.day)
+            try:
+                await asyncio.to_thread(self._page, item.day)
+            except FolderUnavailable as error:
+                logger.warning(
+                    "the page about {}: {}; tried again in {} s", item.day, error, CALENDAR_SECONDS
+                )
+                return
         await asyncio.to_thread(self._ledger.note_happened, item.occasion, item.day, now=now_ms())
 
     def _page(self, day: date) -> None:
@@ -310,11 +318,17 @@ class Daemon:
     def _upcoming(self) -> dict[Occasion, datetime]:
         return upcoming(self.settings.schedule, now=local_now(), happened=self._ledger.happened)
 
-    def _write_status(self, snapshot: Snapshot | None = None) -> None:
+    def _write_status(self, snapshot: Snapshot | None = None, *, starting: bool = False) -> None:
         try:
-            self.state.write_status(
-                snapshot.to_json() if snapshot else {**self.state.read_status(), "phase": self._phase}
-            )
+            if snapshot:
+                self.state.write_status(snapshot.to_json())
+            else:
+                # What the last process said of its work is no news of this one.
+                last = {} if starting else self.state.read_status()
+                since = self._since.isoformat(timespec="seconds")
+                now = local_now().isoformat(timespec="seconds")
+                ours = {"phase": self._phase, "pid": os.getpid(), "version": __version__}
+                self.state.write_status({**last, **ours, "since": since, "at": now})
         except StateUnavailable as error:
             if not self._status_is_old:
                 logger.warning("{}; `status` shows the last one until it can", error)

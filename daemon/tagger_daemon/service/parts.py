@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import permutations
 
 from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.model import Stage, Value
@@ -58,12 +59,18 @@ def cast(settings: Settings) -> Cast:
 
 
 def check_folders(settings: Settings) -> None:
-    """Refuse a configuration that watches nothing.
+    """Refuse a configuration that watches nothing, or one place twice, by links.
 
     Raises:
-        ConfigurationError: there is no watch folder.
+        ConfigurationError: there is no watch folder, or two of them share photos.
     """
     if not settings.folders:
         raise ConfigurationError(
             'no watch folder is set. Put `folders = ["/photos/inbox"]` into the configuration.'
         )
+    for outer, inner in permutations(settings.folders, 2):
+        real, other = outer.path.resolve(), inner.path.resolve()
+        if real == other or (outer.recursive and real in other.parents):
+            raise ConfigurationError(
+                f"folders: {inner.path} leads to {other}, which {outer.path} has already"
+            )

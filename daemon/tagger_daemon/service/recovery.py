@@ -19,13 +19,13 @@ from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Existing, Record
 from tagger_daemon.pipeline import Steps, failed_record
 from tagger_daemon.reports.audit import AuditLog
-from tagger_daemon.service.clock import local_now, now_ms
+from tagger_daemon.service.clock import boot_id, local_now, now_ms
 
 
 def take_up(database: Database, backlog: Backlog, ledger: Ledger) -> None:
     """Hand what was being worked on back to the queue; what we died of too often is failed, visibly."""
     with database.transaction():
-        for job in backlog.recover(now=now_ms()):
+        for job in backlog.recover(now=now_ms(), boot=boot_id()):
             logger.warning("{}: failed: {}", job.photo.path, CRASHED)
             ledger.add(
                 failed_record(job, now=local_now(), reason=CRASHED, attempts=job.attempts, steps=Steps())
