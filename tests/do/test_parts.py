@@ -24,5 +24,5 @@ def test_one_place_under_two_names_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photos" / "2026").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "photos" / "2026")
     check_folders(settings(tmp_path, tmp_path / "photos", tmp_path / "elsewhere"))
-    with pytest.raises(ConfigurationError, match="by a link"):
+    with pytest.raises(ConfigurationError, match="has already"):
         check_folders(settings(tmp_path, tmp_path / "photos", tmp_path / "link"))
