@@ -182,6 +182,18 @@ def test_words_that_a_torn_file_does_not_take_stand_beside_it(tmp_path: Path, st
     assert again.asked == []
 
 
+def test_a_photo_whose_own_xmp_is_damaged_keeps_it_and_the_reason_is_plain(
+    tmp_path: Path, store: MetadataStore
+) -> None:
+    photo = draw(tmp_path / "photo.jpg", "XMP-dc:Source=mine")
+    content = photo.path.read_bytes().replace(b"</dc:source>", b"</dc:sourcX>")
+    photo.path.write_bytes(content)
+    record = Journey(store).walk(photo_at(photo.path))
+    assert record.target == tmp_path / "photo.jpg.xmp"
+    assert "(its XMP is damaged: Opening and ending tag mismatch" in record.notes[0]
+    assert photo.path.read_bytes() == content
+
+
 def test_a_torn_files_sidecar_keeps_what_a_person_wrote_there(tmp_path: Path, store: MetadataStore) -> None:
     photo = draw_torn(tmp_path / "scan.tif", "XMP-dc:Subject=mine")
     sidecar = tmp_path / "scan.tif.xmp"

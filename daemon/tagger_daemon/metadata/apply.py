@@ -39,6 +39,8 @@ from tagger_daemon.settings import MetadataSettings
 
 CREATED = re.compile(r"^\s*1 image files created$", re.MULTILINE)  # exit status 0 alone proves nothing
 NOT_THE_STRUCTURE = re.compile(r"Error (?:creating|opening|writing|renaming)|.*looks more like")
+LABELS = re.compile(r"^(?:Error: |Warning: |\[[Mm]inor\] )+")
+LONGEST_REASON = 200  # characters; names from inside the file may stand in it
 DISK_FULL = re.compile(r"no space left|disk quota|read-only file system", re.IGNORECASE)
 
 
@@ -184,8 +186,9 @@ def _check_answer(answer: Answer, plan: WritePlan, temp: Path) -> None:
         return
     if DISK_FULL.search(answer.stderr):
         raise FolderUnavailable(f"{temp.parent} cannot be written to now: the disk is full or read-only")
-    reason = next((line for line in answer.stderr.splitlines() if line.startswith("Error")), answer.stderr)
-    reason = reason.removeprefix("Error:").partition(" - /")[0].strip() or "exiftool gave no reason"
+    complaints = answer.stderr.splitlines() or ["exiftool gave no reason"]
+    complaint = next((line for line in complaints if line.startswith("Error")), complaints[0])
+    reason = LABELS.sub("", complaint).partition(" - /")[0].strip()[:LONGEST_REASON]
     if plan.existing.embedded and not NOT_THE_STRUCTURE.match(reason):
         raise EmbeddingRefused(plan.target.name, reason)
     raise WriteRefused(f"{plan.target.name} could not be written: {reason}")

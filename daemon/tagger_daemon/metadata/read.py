@@ -15,7 +15,7 @@ from tagger_daemon.metadata.files import fingerprint
 from tagger_daemon.metadata.naming import MODERN, extension, place_for, sidecar_names
 from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.properties import Properties, parse_properties
-from tagger_daemon.metadata.sidecar import check_sidecar
+from tagger_daemon.metadata.sidecar import check_sidecar, flaw
 from tagger_daemon.model import Existing, Fingerprint, Photo
 
 SHOW = ("-X", "-struct", "-G1", "-n", "-api", "LargeFileSupport=1")
@@ -80,6 +80,9 @@ def read_existing(
         fingerprints[name], shown[name] = _show_sidecar(exiftool, photo.path.with_name(name))
     owners = {name: owner for name, seen in shown.items() if (owner := seen.text(fields.SIDECAR_FOR))}
     place = place_for(photo.path, siblings, owners, exiftool_version=version, refusal=refusal)
+    if place.embedded and (wrong := _own_flaw(exiftool, photo.path)):
+        refusal = f"its XMP {wrong}"
+        place = place_for(photo.path, siblings, owners, exiftool_version=version, refusal=refusal)
     target_fingerprint = image_fingerprint if place.embedded else fingerprints.get(place.target.name)
     image, _ = show(exiftool, photo.path)
     sidecars = [shown[path.name] for path in place.sidecars]
@@ -120,6 +123,12 @@ def _show(exiftool: ExifTool, path: Path, *options: str) -> Properties:
     if (properties.text("File:MIMEType") or "").startswith("text/"):
         raise PhotoUnreadable(f"{path.name} cannot be read: it is a text file")
     return properties
+
+
+def _own_flaw(exiftool: ExifTool, path: Path) -> str | None:
+    """Return what is wrong with the XMP inside a photo; exiftool keeps only what it understands of it."""
+    packet = exiftool.ask("-b", "-api", "LargeFileSupport=1", "-XMP", path_argument(path)).stdout
+    return flaw(packet.strip(b"\0 \r\n"))
 
 
 def _show_sidecar(exiftool: ExifTool, path: Path) -> tuple[Fingerprint, Properties]:

@@ -1,7 +1,7 @@
-"""Is an existing sidecar sound enough to be rewritten?
+"""Is existing XMP, of a sidecar or inside a photo, sound enough to be rewritten?
 
-Pure. Those that exiftool would refuse, or could only write by leaving something out, are known before any
-model is asked.
+Pure. What exiftool would refuse, or could only write by leaving something out, is known before any model is
+asked: damaged XMP inside a photo it replaces without a word.
 """
 
 from __future__ import annotations
@@ -27,27 +27,32 @@ def check_sidecar(content: bytes, name: str) -> None:
     Raises:
         WriteRefused: and why.
     """
-    if not content.strip():
-        return
     if b"\0" in content[:4096]:
         raise WriteRefused(
             f"the sidecar {name} is not UTF-8 text; save its metadata anew in your photo program"
         )
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise WriteRefused(f"the sidecar {name} declares entities of its own, which no photo program writes")
+    if wrong := flaw(content):
+        raise WriteRefused(f"the sidecar {name} {wrong}")
+
+
+def flaw(xmp: bytes) -> str | None:
+    """Return why XMP cannot be rewritten without loss, as what would follow its name; None: it can."""
+    if not xmp.strip():
+        return None
+    if b"<!DOCTYPE" in xmp or b"<!ENTITY" in xmp:
+        return "declares entities of its own, which no photo program writes"
     # Without `huge_tree`: exiftool takes minutes over nesting deeper than the parser then allows.
     parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True)
     try:
-        root = etree.fromstring(content, parser)
+        root = etree.fromstring(xmp, parser)
     except etree.XMLSyntaxError as error:
-        raise WriteRefused(f"the sidecar {name} is damaged: {error.msg}") from error
+        return f"is damaged: {error.msg}"
     rdf = root if root.tag == f"{RDF}RDF" else root.find(f".//{RDF}RDF")
     if rdf is None:
-        raise WriteRefused(f"the sidecar {name} holds no XMP")
+        return "holds no XMP"
     for twice in _duplicates(rdf):
-        raise WriteRefused(
-            f"the sidecar {name} holds {twice} twice; which one is meant is for a person to say"
-        )
+        return f"holds {twice} twice; which one is meant is for a person to say"
+    return None
 
 
 def _duplicates(rdf: etree._Element) -> list[str]:
