@@ -10,7 +10,7 @@ import pytest
 
 from tagger_daemon.model import Draft, Stage
 from tagger_daemon.vision.entry import ChatRequest, Entry, Profile, StagePrompt
-from tagger_daemon.vision.prompts import build_request, picture_url
+from tagger_daemon.vision.prompts import TOKENS_A_KEYWORD, build_request, picture_url
 
 ENTRY = Entry(name="m", backend="vllm", served_model="m", vision=True)
 FACTS = ("Season: summer", "Place: Alfama, Lisbon, Portugal")
@@ -24,7 +24,7 @@ PROFILE = Profile(
     stages={
         stage: StagePrompt(
             instruction=f"Give {stage} {{max_keywords}} {{times}}.",
-            max_tokens=10 + n,
+            max_tokens=200 + n,
             temperature=0.2,
             top_p=0.9,
         )
@@ -58,6 +58,11 @@ def test_a_picture_travels_as_the_bytes_it_is() -> None:
     assert base64.b64decode(body, validate=True) == b"\xff\xd8\x00"
 
 
+def test_a_long_list_that_is_asked_for_has_room() -> None:
+    assert ask(Stage.KEYWORDS, max_keywords=64).max_tokens == 64 * TOKENS_A_KEYWORD
+    assert ask(Stage.CAPTION, max_keywords=64).max_tokens == 200
+
+
 def test_a_request_is_what_the_profile_says() -> None:
     request = ask(Stage.KEYWORDS)
     assert request == ChatRequest(
@@ -72,7 +77,7 @@ def test_a_request_is_what_the_profile_says() -> None:
                 ],
             },
         ),
-        max_tokens=11,
+        max_tokens=201,
         temperature=0.2,
         top_p=0.9,
     )

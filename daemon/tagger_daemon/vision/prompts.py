@@ -23,6 +23,9 @@ TASK_LABEL = "Task:"
 #: For a second attempt. A loop is deterministic when the decoding is nearly greedy; chance leads out of it.
 RETRY_TEMPERATURE = 0.7
 
+#: Room for one keyword and its line end: a profile's cap must not cut off a longer list that was asked for.
+TOKENS_A_KEYWORD = 8
+
 #: Without bounds on lengths or counts, which make several servers' grammars slow or endless.
 KEYWORDS_FORMAT: Mapping[str, Any] = {
     "type": "json_schema",
@@ -74,7 +77,7 @@ def build_request(
     return ChatRequest(
         stage=stage,
         messages=_messages(profile.system, picture_url, "\n\n".join(block for block in blocks if block)),
-        max_tokens=prompt.max_tokens,
+        max_tokens=max(prompt.max_tokens, TOKENS_A_KEYWORD * max_keywords if stage is Stage.KEYWORDS else 0),
         temperature=temperature,
         top_p=prompt.top_p,
         response_format=KEYWORDS_FORMAT if as_json else None,
