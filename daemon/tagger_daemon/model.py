@@ -196,6 +196,7 @@ class Existing(Value):
     embedded: bool  # True: `source` is the photo itself
     source_fingerprint: Fingerprint | None  # None: the sidecar does not exist yet
     title: str | None = None
+    headline: str | None = None  # never written; agencies use it for the title
     description: str | None = None
     alt_text: str | None = None
     keywords: tuple[str, ...] = ()  # flat, in the file's order

@@ -13,6 +13,7 @@ import pytest
 from support.metadata_files import draw, open_store, photo_at, stamp
 from tagger_daemon.errors import PhotoGone, PhotoUnreadable, PhotoUnsupported, WriteRefused
 from tagger_daemon.metadata.picturehash import content_hash
+from tagger_daemon.metadata.plan import already_tagged
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Facts
@@ -47,13 +48,22 @@ def test_keywords_are_read_as_they_stand(tmp_path: Path, store: MetadataStore, w
         ("XMP-dc:Title=Mine", "Mine"),
         ("XMP-dc:Title-de=Meins", "Meins"),
         ("IPTC:ObjectName=Legacy", "Legacy"),
-        ("XMP-photoshop:Headline=News", "News"),
+        ("XMP-dc:Title=DSC_0001", "DSC_0001"),
+        ("XMP-photoshop:Headline=News", None),
     ],
 )
 def test_a_title_is_found_wherever_a_person_put_it(
-    tmp_path: Path, store: MetadataStore, stamp_: str, title: str
+    tmp_path: Path, store: MetadataStore, stamp_: str, title: str | None
 ) -> None:
     assert store.read(draw(tmp_path / "photo.jpg", stamp_)).title == title
+
+
+def test_headline_description_and_keywords_of_a_person_are_all_that_a_photo_needs(
+    tmp_path: Path, store: MetadataStore
+) -> None:
+    words = ("XMP-photoshop:Headline=News", "XMP-dc:Description=Mine", "XMP-dc:Subject=word")
+    assert already_tagged(store.read(draw(tmp_path / "whole.jpg", *words)))
+    assert not already_tagged(store.read(draw(tmp_path / "half.jpg", *words[:2])))
 
 
 @pytest.mark.parametrize(
@@ -65,6 +75,10 @@ def test_a_title_is_found_wherever_a_person_put_it(
         ("EXIF:ImageDescription=Old", "Old"),
         ("EXIF:ImageDescription=OLYMPUS DIGITAL CAMERA         ", None),
         ("EXIF:ImageDescription=SONY DSC", None),
+        ("EXIF:ImageDescription=DC0003M", None),
+        ("EXIF:ImageDescription=IMG_1234", None),
+        ("EXIF:ImageDescription=NY2024 marathon", "NY2024 marathon"),
+        ("XMP-dc:Description=IMG_1234", "IMG_1234"),
         ("IPTC:Caption-Abstract=dcim\\100MEDIA\\X.JPG", None),
         ("XMP-dc:Description=   ", None),
     ],

@@ -6,6 +6,7 @@ Pure. Several layers are read, the one that counts first; each field is taken fr
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -15,14 +16,12 @@ from tagger_daemon.metadata.merge import union
 from tagger_daemon.metadata.properties import Properties
 from tagger_daemon.model import Facts, Marker
 
-# A headline is where agencies put the title: evidence that a person named the picture.
-TITLES = (fields.TITLE, fields.IIM_TITLE, fields.HEADLINE, "IPTC:Headline")
-DESCRIPTIONS = (
-    fields.DESCRIPTION,
-    fields.IIM_DESCRIPTION,
-    fields.EXIF_DESCRIPTION,
-    "XMP-tiff:ImageDescription",
-)
+TITLES = (fields.TITLE, fields.IIM_TITLE)
+HEADLINES = (fields.HEADLINE, "IPTC:Headline")
+CAMERAS_DESCRIPTIONS = (fields.EXIF_DESCRIPTION, "XMP-tiff:ImageDescription")
+DESCRIPTIONS = (fields.DESCRIPTION, fields.IIM_DESCRIPTION, *CAMERAS_DESCRIPTIONS)
+# Where a camera writes, it may put the file's name: DC0003M, DSC_0001, IMG_1234, P1010001.
+CAMERAS_FILE_NAME = re.compile(r"[A-Z]{1,4}[-_]?\d{4,8}[A-Z]?(\.[A-Za-z]{3})?")
 PLACES = (
     ("XMP-iptcCore:Location", "IPTC:Sub-location"),
     ("XMP-photoshop:City", "IPTC:City"),
@@ -35,9 +34,14 @@ FLASH_FIRED = 1  # bit of EXIF's Flash
 Layers = Sequence[Properties]
 
 
-def title(layers: Layers, junk: Sequence[str]) -> str | None:
-    """Return the title that a person gave, in whichever field."""
-    return _first_human(layers, TITLES, junk)
+def title(layers: Layers) -> str | None:
+    """Return the title that a person gave."""
+    return _first_text(layers, TITLES)
+
+
+def headline(layers: Layers) -> str | None:
+    """Return the headline, which agencies use for the title."""
+    return _first_text(layers, HEADLINES)
 
 
 def description(layers: Layers, junk: Sequence[str]) -> str | None:
@@ -47,12 +51,18 @@ def description(layers: Layers, junk: Sequence[str]) -> str | None:
         layers: the properties read.
         junk: shell patterns, case aside, of captions that cameras write by themselves.
     """
-    return _first_human(layers, DESCRIPTIONS, junk)
+
+    def is_junk(tag: str, text: str) -> bool:
+        if tag in CAMERAS_DESCRIPTIONS and CAMERAS_FILE_NAME.fullmatch(text):
+            return True
+        return any(fnmatchcase(text.casefold(), pattern.casefold()) for pattern in junk)
+
+    return _first_text(layers, DESCRIPTIONS, is_junk)
 
 
 def alt_text(layers: Layers) -> str | None:
     """Return the alternative text."""
-    return _first_human(layers, (fields.ALT_TEXT,), ())
+    return _first_text(layers, (fields.ALT_TEXT,))
 
 
 def keywords(layers: Layers) -> tuple[str, ...]:
@@ -90,7 +100,7 @@ def facts(layers: Layers) -> Facts:
     return Facts(
         taken=_taken(layers),
         latitude=_latitude(layers),
-        place=tuple(name for tags in PLACES if (name := _first_human(layers, tags, ()))),
+        place=tuple(name for tags in PLACES if (name := _first_text(layers, tags))),
         focal_length_35mm=_first_positive(layers, "ExifIFD:FocalLengthIn35mmFormat"),
         exposure_seconds=_first_positive(layers, "ExifIFD:ExposureTime"),
         f_number=_first_positive(layers, "ExifIFD:FNumber"),
@@ -111,11 +121,17 @@ def iim_is_undeclared_utf8(image: Properties) -> bool:
     return bool(accented) and all(_is_utf8_read_as_latin(text) for text in accented)
 
 
-def _first_human(layers: Layers, tags: Sequence[str], junk: Sequence[str]) -> str | None:
+def _nothing(_tag: str, _text: str) -> bool:
+    return False
+
+
+def _first_text(
+    layers: Layers, tags: Sequence[str], passed_over: Callable[[str, str], bool] = _nothing
+) -> str | None:
     for layer in layers:
         for tag in tags:
             text = (layer.text(tag) or "").strip()
-            if text and not any(fnmatchcase(text.casefold(), pattern.casefold()) for pattern in junk):
+            if text and not passed_over(tag, text):
                 return text
     return None
 

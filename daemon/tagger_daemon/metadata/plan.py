@@ -21,7 +21,8 @@ def already_tagged(existing: Existing) -> str | None:
     if existing.marker is not None:
         day = existing.marker.written_at[:10]
         return f"already tagged by tagger-daemon on {day}" if day else "already tagged by tagger-daemon"
-    if existing.title and existing.description and (existing.keywords or existing.hierarchical):
+    titled = existing.title or existing.headline
+    if titled and existing.description and (existing.keywords or existing.hierarchical):
         return "already has a title, keywords and a description"
     return None
 
