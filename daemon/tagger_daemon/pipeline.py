@@ -115,12 +115,11 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
                 await tools.journal.save_draft(job, draft)
 
     with steps("write"):
-        record_id = uuid.uuid4().hex
         try:
-            record = await _write(job, tools, steps, existing, draft, record_id)
+            record = await _write(job, tools, steps, existing, draft)
         except EmbeddingRefused as error:
             beside = await asyncio.to_thread(tools.metadata.read_beside, photo, error.reason)
-            record = await _write(job, tools, steps, beside, draft, record_id)
+            record = await _write(job, tools, steps, beside, draft)
     return record.evolve(
         finished_at=tools.now().isoformat(timespec="milliseconds"), seconds=dict(steps.seconds)
     )
@@ -169,20 +168,13 @@ def _check_unchanged(photo: Photo, tools: Tools) -> None:
         raise PhotoChanged(f"{photo.path.name} has changed since it was queued")
 
 
-async def _write(
-    job: Job, tools: Tools, steps: Steps, existing: Existing, draft: Draft, record_id: str
-) -> Record:
-    """Write a complete draft where `existing` says; a second intention of the same id replaces the first."""
+async def _write(job: Job, tools: Tools, steps: Steps, existing: Existing, draft: Draft) -> Record:
+    """Write a complete draft where `existing` says; the intention stands before the file is touched."""
     plan = await asyncio.to_thread(tools.metadata.plan, existing, draft.complete())
     outcome = Outcome.WRITTEN if plan.writes else Outcome.UNCHANGED
-    record = _record(job, tools, steps, existing, outcome=outcome, plan=plan, draft=draft).evolve(
-        id=record_id
-    )
+    record = _record(job, tools, steps, existing, outcome=outcome, plan=plan, draft=draft)
     if not plan.writes:
         return record
-    await asyncio.to_thread(
-        tools.metadata.check_writable, existing
-    )  # a full disk must not pile up intentions
     await tools.journal.intend(record)
     written = await asyncio.to_thread(tools.metadata.apply, plan)
     return record.evolve(content_hash=written.content_hash, final_fingerprint=written.photo_fingerprint)
