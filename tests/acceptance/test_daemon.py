@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -20,7 +21,10 @@ from PIL import Image
 
 from make_samples import draw_photo, make_broken
 from support.model_server import ModelServer, Recorded, Say, answer, image_bytes, system_text, text
+from support.real_photos import REAL_PHOTOS
 from support.running import ROOT, House, entry, read_tags, wait_until
+from tagger_daemon.intake.eligible import Eligibility
+from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.model import JobState, Stage
 
 pytestmark = pytest.mark.timeout(150)
@@ -392,6 +396,22 @@ def test_a_raw_gets_a_sidecar_and_is_not_touched(house: House) -> None:
     assert house.run("run", "--once").returncode == 0
     assert raw.read_bytes() == before
     assert read_tags([raw.with_suffix(".xmp")])["photo-000.xmp"]["XMP-dc:Title"].startswith("A test caption")
+
+
+@pytest.mark.skipif(not REAL_PHOTOS.is_dir(), reason="needs real camera files: set TAGGER_REAL_PHOTOS")
+def test_real_camera_files_get_three_fields_and_keep_their_pictures(house: House) -> None:
+    originals = {path.name: path for path in REAL_PHOTOS.iterdir() if Eligibility().photo(path.name)}
+    for path in originals.values():
+        shutil.copyfile(path, house.inbox / path.name)
+    assert house.run("run", "--once").returncode == 0
+    assert house.counts() == {JobState.DONE: len(originals)}
+    for line in house.audit():
+        photo, target = Path(line["image"]), Path(line["target"])
+        found = read_tags([target])[target.name]
+        assert found.get("XMP-dc:Title") or found.get("IPTC:ObjectName"), photo.name
+        assert found.get("XMP-dc:Description") or found.get("IPTC:Caption-Abstract"), photo.name
+        assert found.get("XMP-dc:Subject"), photo.name
+        assert content_hash(photo) == content_hash(originals[photo.name])
 
 
 def test_only_one_daemon_has_a_state_directory(house: House) -> None:

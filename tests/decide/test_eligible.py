@@ -10,15 +10,13 @@ from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.intake.eligible import (
     PHOTO_EXTENSIONS,
     Eligibility,
-    is_ignored_folder,
-    is_photo,
 )
 
 
 @pytest.mark.parametrize("extension", sorted(PHOTO_EXTENSIONS))
 def test_every_photo_extension_is_taken_in_either_case(extension: str) -> None:
-    assert is_photo(f"IMG_0001.{extension}")
-    assert is_photo(f"IMG_0001.{extension.upper()}")
+    assert Eligibility().photo(f"IMG_0001.{extension}")
+    assert Eligibility().photo(f"IMG_0001.{extension.upper()}")
 
 
 @pytest.mark.parametrize(
@@ -35,7 +33,7 @@ def test_every_photo_extension_is_taken_in_either_case(extension: str) -> None:
     ],
 )
 def test_odd_names_are_photos_too(name: str) -> None:
-    assert is_photo(name)
+    assert Eligibility().photo(name)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +66,7 @@ def test_odd_names_are_photos_too(name: str) -> None:
     ],
 )
 def test_what_is_not_a_finished_photo_is_passed_over(name: str) -> None:
-    assert not is_photo(name)
+    assert not Eligibility().photo(name)
 
 
 @pytest.mark.parametrize(
@@ -92,12 +90,12 @@ def test_what_is_not_a_finished_photo_is_passed_over(name: str) -> None:
     ],
 )
 def test_folders_of_other_programs_are_not_entered(name: str) -> None:
-    assert is_ignored_folder(name)
+    assert not Eligibility().folder(name)
 
 
 @pytest.mark.parametrize("name", ["2026", "Thumbnails of mine", "line\nbreak", "\udcff", "lrdata", "recycle"])
 def test_people_s_folders_are_entered(name: str) -> None:
-    assert not is_ignored_folder(name)
+    assert Eligibility().folder(name)
 
 
 def test_the_user_s_patterns_come_on_top_for_files_and_folders() -> None:
@@ -119,5 +117,5 @@ def test_a_pattern_that_could_never_match_is_refused(pattern: str) -> None:
 
 @given(st.text(), st.sampled_from(sorted(PHOTO_EXTENSIONS)))
 def test_a_hidden_name_is_never_a_photo_whatever_follows(stem: str, extension: str) -> None:
-    assert not is_photo(f".{stem}.{extension}")
-    assert is_ignored_folder(f".{stem}")
+    assert not Eligibility().photo(f".{stem}.{extension}")
+    assert not Eligibility().folder(f".{stem}")

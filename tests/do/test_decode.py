@@ -13,6 +13,7 @@ from psd_tools import PSDImage
 
 from support import pictures
 from support.pictures import QUARTERS, drawn, quarters, turned
+from support.real_photos import REAL_PHOTOS
 from tagger_daemon.errors import (
     PhotoGone,
     PhotoTooLarge,
@@ -22,8 +23,6 @@ from tagger_daemon.errors import (
 )
 from tagger_daemon.model import Picture
 from tagger_daemon.vision import decode as decoding
-
-SHARED = Path(os.environ.get("TAGGER_SHARED_PHOTOS", Path(__file__).parents[3] / "shared" / "photos"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -348,7 +347,7 @@ def test_the_pixel_limit_holds_for_every_kind(tmp_path: Path, name: str) -> None
         decode(tmp_path / name, max_pixels=96 * 64 - 1)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the sample photos are not here")
+@pytest.mark.skipif(not REAL_PHOTOS.is_dir(), reason="needs real camera files: set TAGGER_REAL_PHOTOS")
 @pytest.mark.parametrize(
     ("name", "size"),
     [
@@ -360,6 +359,6 @@ def test_the_pixel_limit_holds_for_every_kind(tmp_path: Path, name: str) -> None
     ],
 )
 def test_real_cameras_files(name: str, size: tuple[int, int]) -> None:
-    picture = decode(SHARED / name, long_edge=1024)
+    picture = decode(REAL_PHOTOS / name, long_edge=1024)
 
     assert (picture.width, picture.height) == size

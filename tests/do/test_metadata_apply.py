@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,6 @@ from tagger_daemon.errors import (
     FolderUnavailable,
     PhotoChanged,
     PhotoGone,
-    PhotoUnreadable,
     VerificationFailed,
     WriteRefused,
 )
@@ -498,18 +496,3 @@ def test_copies_of_interrupted_writes_are_swept_and_nothing_else(tmp_path: Path)
         path.write_text("x")
     assert sweep(tmp_path) == (ours,)
     assert sorted(path.name for path in tmp_path.rglob("*.jpg")) == [".IMG.tagger-notes.jpg", "IMG.jpg"]
-
-
-REAL_PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
-
-
-@pytest.mark.parametrize("source", sorted(REAL_PHOTOS.glob("*.[!m]*")))
-def test_real_camera_files(tmp_path: Path, store: MetadataStore, source: Path) -> None:
-    path = tmp_path / source.name
-    shutil.copyfile(source, path)
-    try:
-        tag(store, photo_at(path))
-    except (WriteRefused, PhotoUnreadable):
-        assert path.read_bytes() == source.read_bytes()
-    else:
-        assert store.read(photo_at(path)).marker is not None

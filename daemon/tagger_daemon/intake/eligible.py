@@ -109,16 +109,3 @@ class Eligibility:
     def folder(self, name: str) -> bool:
         """Tell whether a folder of this name (no path) is one to look into."""
         return self._folders.match(name) is None
-
-
-_DEFAULT = Eligibility()
-
-
-def is_photo(name: str) -> bool:
-    """Tell whether a file of this name is a photo by the default rules."""
-    return _DEFAULT.photo(name)
-
-
-def is_ignored_folder(name: str) -> bool:
-    """Tell whether a folder of this name is passed over by the default rules."""
-    return not _DEFAULT.folder(name)
