@@ -489,6 +489,7 @@ def test_the_days_page_can_be_made_at_any_time(house: House) -> None:
     result = house.run("summary", "--print")
     assert result.returncode == 0
     assert "A test caption" in result.stdout
+    assert "Still waiting" not in result.stdout
     assert list((house.state / "summaries").glob("*.md"))
 
 

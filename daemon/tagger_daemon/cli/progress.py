@@ -35,6 +35,8 @@ from tagger_daemon.settings import Settings
 
 Watcher = Callable[[Snapshot], None]
 
+#: Characters of a file's name beside the bar: it must fit into 80 columns with the rest.
+LONGEST_NAME = 14
 #: Rows of the table at the end; more are in the day's page.
 LONGEST_TABLE = 60
 
@@ -44,7 +46,7 @@ async def run_with_bar(settings: Settings, *, once: bool, level: str) -> None:
     screen = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
@@ -162,4 +164,5 @@ def _doing(snapshot: Snapshot) -> str:
     if not snapshot.current:
         return ""
     first = snapshot.current[0]
-    return one_line(f"{Path(first.path).name} ({first.step})")
+    name = one_line(Path(first.path).name)
+    return f"{name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + '…'}: {first.step}"
