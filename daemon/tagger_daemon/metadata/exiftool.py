@@ -33,6 +33,7 @@ CONFIG_FILE = Path(__file__).with_name("exiftool.config")
 PIPE_BLOCK = 65536  # bytes
 MOST_OUTPUT = 256 << 20  # bytes; about a photo full of metadata it says some hundred thousand
 LINE_END = 2  # bytes at most
+KILL_SECONDS = 5  # a killed process that takes longer hangs in the kernel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,7 +233,9 @@ class ExifTool(exiftool.ExifTool):  # type: ignore[misc]  # pyexiftool has no ty
     def _kill(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            # Held in the kernel by a dead network share, it dies only once that answers: nobody waits for it.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=KILL_SECONDS)
             for pipe in self._pipes():
                 pipe.close()
         self._flag_running_false()

@@ -7,6 +7,7 @@ process has its own pipe, so that none can block or garble another's answers.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -29,6 +30,7 @@ from tagger_daemon.settings import ImageSettings
 READY_SECONDS = 60  # from start to ready; about half a second on a machine with nothing else to do
 PHOTOS_PER_PROCESS = 500  # then a fresh one: what the decoding libraries leak stays bounded
 MAX_REPLY_BYTES = 64 * 2**20
+KILL_SECONDS = 5  # a killed process that takes longer hangs in the kernel
 
 _REFUSALS = {
     error.__name__: error
@@ -170,7 +172,9 @@ class _Decoder:
         """End the process now; whoever waits for its answer sees the pipe close."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            # Held in the kernel by a dead network share, it dies only once that answers: nobody waits for it.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=KILL_SECONDS)
 
     def discard(self) -> None:
         """End the process and let go of its pipe; nobody may be waiting for it."""
