@@ -49,7 +49,7 @@ ensure_exiftool() {
 
 make_venv() {
   local python="$1"
-  "$python" -m venv "$VENV" 2>/dev/null && [ -x "$VENV/bin/pip" ] && return
+  "$python" -m venv "$VENV" >/dev/null 2>&1 && [ -x "$VENV/bin/pip" ] && return
   # Debian ships venv's pip in a package of its own.
   rm -rf "$VENV"
   apt_install python3-venv || die "Python's venv module is needed. Type:  sudo apt install python3-venv"
