@@ -46,16 +46,17 @@ class Database:
         self._lock = threading.RLock()
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
-            self._connection.row_factory = sqlite3.Row
-            self._prepare()
-            self._migrate(migrations)
+            try:
+                self._connection.row_factory = sqlite3.Row
+                self._prepare()
+                self._migrate(migrations)
+            except BaseException:
+                self._connection.close()
+                raise
         except sqlite3.DatabaseError as error:
             if _kind(error) in _PASSING:
                 raise StateUnavailable(f"the state database {path} cannot be opened: {error}") from error
-            raise ConfigurationError(
-                f"the state database {path} cannot be used ({error}). Move it aside and start again: the "
-                "watch folders are then read anew, and photos with our marker are not asked about again."
-            ) from error
+            raise self._unusable(str(error)) from error
 
     def _prepare(self) -> None:
         mode = self._connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
@@ -69,7 +70,13 @@ class Database:
         self._connection.execute("PRAGMA journal_size_limit = 67108864")
         verdict = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
+            raise self._unusable(verdict)
+
+    def _unusable(self, why: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"the state database {self.path} cannot be used ({why}). Move it aside and start again: the "
+            "watch folders are then read anew, and photos with our marker are not asked about again."
+        )
 
     def _migrate(self, migrations: Sequence[Migration]) -> None:
         with self.transaction() as db:

@@ -65,6 +65,21 @@ def test_a_locked_file_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest
     holder.close()
 
 
+def test_damage_inside_the_file_is_named_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    database = Database(path, (ONE,))
+    with database.transaction() as db:
+        db.execute("INSERT INTO a VALUES (NULL)")
+        db.execute("PRAGMA writable_schema = ON")
+        # A well-formed file whose content breaks its own rules: only SQLite's check finds it.
+        db.execute(
+            "UPDATE sqlite_master SET sql = 'CREATE TABLE a(x INTEGER NOT NULL) STRICT' WHERE name = 'a'"
+        )
+    database.close()
+    with pytest.raises(ConfigurationError, match="Move it aside"):
+        Database(path, (ONE,))
+
+
 def test_an_error_inside_a_transaction_undoes_all_of_it(tmp_path: Path) -> None:
     database = Database(tmp_path / "db", (ONE,))
     with pytest.raises(ZeroDivisionError), database.transaction() as db:

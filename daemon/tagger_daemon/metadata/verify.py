@@ -25,6 +25,7 @@ FREE_TAGS = frozenset(
         "File:FileType",  # a plain WebP becomes an extended one, which states its size in another place
         "RIFF:ImageHeight",
         "RIFF:ImageWidth",
+        "RIFF:WebP_Flags",
     }
 )
 FREE_WITH_IIM = frozenset(

@@ -64,6 +64,6 @@ def _transformed(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image
 
 def _stretched(image: Image.Image) -> Image.Image:
     values = numpy.nan_to_num(numpy.asarray(image, dtype=numpy.float64), posinf=0.0, neginf=0.0)
-    darkest, brightest = values.min(), values.max()
+    darkest, brightest = float(numpy.min(values)), float(numpy.max(values))
     span = (brightest - darkest) or 1.0
     return Image.fromarray(((values - darkest) / span * 255).astype(numpy.uint8))
