@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -321,7 +322,7 @@ def test_a_run_tells_of_the_failures_that_stand_and_of_no_others(house: House) -
     removed.unlink()
     assert house.run("run", "--once").returncode == 0
     # As after the last of several deaths of the service over one photo, of which there is no record.
-    with sqlite3.connect(house.state / "tagger.sqlite3") as db:
+    with contextlib.closing(sqlite3.connect(house.state / "tagger.sqlite3")) as db, db:
         db.execute("UPDATE job SET state = 'failed', error = 'the service died' WHERE state = 'done'")
     result = house.run("run", "--once")
     assert result.returncode == 1
