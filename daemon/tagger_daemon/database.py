@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,13 +46,12 @@ class Database:
         self._lock = threading.RLock()
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
-            try:
+            with ExitStack() as undo:
+                undo.callback(self._connection.close)
                 self._connection.row_factory = sqlite3.Row
                 self._prepare()
                 self._migrate(migrations)
-            except BaseException:
-                self._connection.close()
-                raise
+                undo.pop_all()
         except sqlite3.DatabaseError as error:
             if _kind(error) in _PASSING:
                 raise StateUnavailable(f"the state database {path} cannot be opened: {error}") from error
@@ -108,13 +107,12 @@ class Database:
                 yield self._connection
                 return
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
+                with ExitStack() as undo:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                    undo.callback(self._roll_back)
                     yield self._connection
                     self._connection.execute("COMMIT")
-                except BaseException:
-                    self._roll_back()
-                    raise
+                    undo.pop_all()
             except sqlite3.OperationalError as error:
                 if _kind(error) not in _PASSING:
                     raise

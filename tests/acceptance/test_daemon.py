@@ -358,7 +358,7 @@ def test_failed_photos_come_back_when_asked_to(house: House, server: ModelServer
     assert house.run("run", "--once").returncode == 1
     assert server.chat_requests == []
     roundabout = f"{house.inbox}/../{house.inbox.name}/{photo.name}"
-    assert "1 photos are queued again" in house.run("retry", roundabout).stdout
+    assert "1 photo is queued again" in house.run("retry", roundabout).stdout
     assert house.counts() == {JobState.READY: 1}
     photo.write_bytes(whole)
     assert house.run("run", "--once").returncode == 0

@@ -153,7 +153,9 @@ def retry(
         finally:
             database.close()
         running = "" if state.is_held() else "; the daemon is not running, they wait for it"
-        typer.echo(f"{count} photos are queued again{running if count else ''}.")
+        typer.echo(
+            f"{count} {'photo is' if count == 1 else 'photos are'} queued again{running if count else ''}."
+        )
 
 
 @app.command(epilog=TABLE)

@@ -53,11 +53,6 @@ def load_profile(name: str, *, directories: Sequence[Path] = ()) -> Profile:
     return profile
 
 
-def list_profiles(*, directories: Sequence[Path] = ()) -> tuple[str, ...]:
-    """Return the names of all profiles, sorted; `directories` as for `load_profile`."""
-    return tuple(sorted(_files(directories)))
-
-
 def parse_profile(text: str | bytes, *, source: str) -> Profile:
     """Return the profile that a TOML file holds.
 
