@@ -6,7 +6,8 @@ Nothing here reads a file, a clock or a setting. A value changes by making anoth
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +32,14 @@ class Stage(StrEnum):
     DESCRIPTION = "description"
 
 
+class Mode(StrEnum):
+    """What may be done to a photo that has words already."""
+
+    FILL = "fill"  #: fill what is empty, add keywords; our own words of before stay
+    REFRESH = "refresh"  #: as fill, and replace our own words that another model or prompt wrote
+    PROPOSE = "propose"  #: write nothing; keep in the ledger what would be written
+
+
 class JobState(StrEnum):
     """Where a photo stands in the backlog."""
 
@@ -51,6 +60,8 @@ class Outcome(StrEnum):
 
     WRITTEN = "written"  #: metadata was written and read back
     UNCHANGED = "unchanged"  #: what we would have written stood there already
+    PROPOSED = "proposed"  #: what would be written is kept in the ledger; the file was not touched
+    UNDONE = "undone"  #: a person had our words taken back
     SKIPPED = "skipped"  #: already tagged, by a person or by us: no model was asked
     FAILED = "failed"  #: given up, see the reason
 
@@ -73,12 +84,17 @@ class Photo(Value):
     fingerprint: Fingerprint  # the content that was seen to be complete
 
 
+Identity = Mapping[
+    str, str | None
+]  # who gives an answer: entry, model, digest, profile, profile_hash, registry
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin(Value):
     """Who gave one answer: enough to ask the same again, nothing private."""
 
     entry: str  # name of the registry entry
-    model: str  # served model, as the server names it
+    model: str  # as the server named it in its answer
     digest: str | None  # digest of the model's files where the registry knows one
     registry: str  # sha256/16 of the registry file that resolved the role
     profile: str  # id of the prompt profile
@@ -88,6 +104,21 @@ class Origin(Value):
     completion_tokens: int | None = None
     seconds: float = 0.0  # from request to usable answer, retries included
     attempts: int = 1  # requests that this answer took
+    served: str = ""  # the name under which the model was asked for; "" in records of before this was kept
+
+    @property
+    def identity(self) -> Identity:
+        """What a photo may tell about who described it: enough to ask again, no host and no path."""
+        model = (self.served or self.model).replace("\\", "/")
+        is_path = model.startswith(("/", "~", ".")) or model[1:3] == ":/"
+        return {
+            "entry": self.entry,
+            "model": model.rpartition("/")[2] if is_path else model,
+            "digest": self.digest,
+            "profile": self.profile,
+            "profile_hash": self.profile_hash,
+            "registry": self.registry,
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,23 +134,42 @@ class Draft(Value):
         """Tell whether this stage's answer is there."""
         return getattr(self, stage.value) is not None
 
-    @property
-    def missing(self) -> tuple[Stage, ...]:
-        """The stages still to be asked, in order."""
-        return tuple(stage for stage in Stage if not self.has(stage))
+    def missing(self, wanted: Iterable[Stage]) -> tuple[Stage, ...]:
+        """Return the stages of those wanted that are still to be asked, in order."""
+        wanted = frozenset(wanted)
+        return tuple(stage for stage in Stage if stage in wanted and not self.has(stage))
+
+    def only(self, stages: Iterable[Stage]) -> Draft:
+        """Return this draft with the answers to these stages alone."""
+        kept = [stage for stage in Stage if stage in frozenset(stages) and self.has(stage)]
+        return Draft(
+            **{stage.value: getattr(self, stage.value) for stage in kept},
+            origins={stage: self.origins[stage] for stage in kept if stage in self.origins},
+        )
 
     def with_answer(self, stage: Stage, value: str | tuple[str, ...], origin: Origin) -> Draft:
         """Return this draft with one more stage done."""
         return self.evolve(**{stage.value: value}, origins={**self.origins, stage: origin})
 
-    def complete(self) -> Annotation:
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> Draft:
+        """Return the draft that `dataclasses.asdict` made these values of, by way of JSON."""
+        keywords = values.get("keywords")
+        return cls(
+            caption=values.get("caption"),
+            keywords=None if keywords is None else tuple(keywords),
+            description=values.get("description"),
+            origins={Stage(stage): Origin(**origin) for stage, origin in values.get("origins", {}).items()},
+        )
+
+    def complete(self, wanted: Iterable[Stage]) -> Annotation:
         """Return the finished annotation.
 
         Raises:
-            ValueError: a stage is missing.
+            ValueError: one of the wanted stages is missing.
         """
-        if self.caption is None or self.keywords is None or self.description is None:
-            raise ValueError(f"the draft lacks {', '.join(self.missing)}")
+        if missing := self.missing(wanted):
+            raise ValueError(f"the draft lacks {', '.join(missing)}")
         return Annotation(
             caption=self.caption,
             keywords=self.keywords,
@@ -130,11 +180,11 @@ class Draft(Value):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Annotation(Value):
-    """The three answers, complete, and where each came from."""
+    """All the answers that were wanted, and where each came from; None where a stage was not asked."""
 
-    caption: str
-    keywords: tuple[str, ...]
-    description: str
+    caption: str | None
+    keywords: tuple[str, ...] | None
+    description: str | None
     origins: Mapping[Stage, Origin]
 
 
@@ -177,14 +227,55 @@ class Facts(Value):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Marker(Value):
-    """Our provenance marker, as found in a file: what we wrote there and with what."""
+    """Our provenance marker, as found in a file or remembered: what we wrote there and with what."""
 
     schema_version: int
     tool_version: str
     written_at: str  # ISO 8601 with zone
     content_hash: str  # of the picture data without metadata
     fields: Mapping[str, str]  # tag name -> sha256/16 of the exact text that we wrote
-    keywords: tuple[str, ...]  # the keywords that we added, as written
+    keywords: tuple[str, ...]  # those of the flat keywords that are ours, as written
+    hierarchy: tuple[str, ...] = ()  # our entries among the hierarchical keywords, `|` between the levels
+    tags: tuple[str, ...] = ()  # our entries in digiKam's list, `/` between the levels
+    rejected: tuple[str, ...] = ()  # keywords and entries of ours that a person removed: never again
+    models: Mapping[str, Identity] = field(default_factory=dict)  # stage -> who answered it
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> Marker:
+        """Return the marker that `dataclasses.asdict` made these values of, by way of JSON."""
+        lists = ("keywords", "hierarchy", "tags", "rejected")
+        return cls(**{**values, **{name: tuple(values[name]) for name in lists}})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy(Value):
+    """What may be written into photos, and who would be asked for it now."""
+
+    mode: Mode = Mode.FILL
+    overwrite: bool = False  # texts of a person's are replaced too, and kept in the ledger
+    fields: Mapping[Stage, tuple[str, ...]] = field(default_factory=dict)  # stage -> names of its fields
+    keyword_root: str = ""  # our keywords stand below this one in hierarchies; "" for none
+    ignore_keywords: tuple[str, ...] = ()  # shell patterns of keywords that do not make a photo a tagged one
+    current: Mapping[Stage, Identity] = field(default_factory=dict)  # who would answer each stage now
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages whose answers go anywhere, in order."""
+        return tuple(stage for stage in Stage if self.fields.get(stage))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Memory(Value):
+    """What the ledger remembers of one picture, by its content: metadata edits and renames do not matter."""
+
+    marker: Marker | None = None  # the one that we last wrote, or would have written
+    rejected: tuple[str, ...] = ()  # keywords that a person removed or refused
+    undone_at: str | None = None  # when a person had our words taken back, if nothing was written since
+    answers: Draft = Draft()  # the newest answers about this very picture
+
+
+TagValue = str | tuple[str, ...]  # what stands in a tag: a text, or a list
+NewValue = str | int | tuple[str, ...] | None  # what shall stand in a tag; None: it is removed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,20 +283,37 @@ class Existing(Value):
     """What file and sidecar say now."""
 
     photo: Photo
-    source: Path  # where the properties below stand and the next write goes: the photo, or its sidecar
+    source: Path  # where the next write goes: the photo, or its sidecar
     embedded: bool  # True: `source` is the photo itself
     source_fingerprint: Fingerprint | None  # None: the sidecar does not exist yet
-    title: str | None = None
-    headline: str | None = None  # never written; agencies use it for the title
-    description: str | None = None
-    alt_text: str | None = None
+    stands: Mapping[str, TagValue] = field(default_factory=dict)  # tag -> what stands in `source` itself
+    texts: Mapping[str, str] = field(default_factory=dict)  # field name -> text, wherever it stands
     keywords: tuple[str, ...] = ()  # flat, in the file's order
     hierarchical: tuple[str, ...] = ()  # full paths, `|` between the levels
+    tags_list: tuple[str, ...] = ()  # digiKam's, full paths, `/` between the levels
+    other_keywords: tuple[str, ...] = ()  # in stores of other programs that are never written to
     has_iptc: bool = False  # a legacy IIM block stands in the file and has to be kept in step
-    iptc_keywords: tuple[str, ...] = ()  # those of that block, as they are spelt there
+    iim_disagrees: frozenset[str] = frozenset()  # its tags that count more than XMP's, and say something else
+    rejected: tuple[str, ...] = ()  # keywords that are never to be proposed again
     marker: Marker | None = None
     facts: Facts = Facts()
+    partner: Path | None = None  # the raw's JPEG or the JPEG's raw: one photo in two files
     notes: tuple[str, ...] = ()  # what a person should know, such as why a sidecar is used
+
+    @property
+    def title(self) -> str | None:
+        """The title, in whichever tag it stands."""
+        return self.texts.get("Title")
+
+    @property
+    def description(self) -> str | None:
+        """The description, in whichever tag it stands."""
+        return self.texts.get("Description")
+
+    @property
+    def alt_text(self) -> str | None:
+        """The alternative text."""
+        return self.texts.get("AltTextAccessibility")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,8 +321,8 @@ class TagWrite(Value):
     """One tag and its whole new value."""
 
     tag: str  # exiftool's name with group, from our own constants only
-    value: str | int | tuple[str, ...]
-    before: str | tuple[str, ...] | None = None  # what stood there; None: nothing did
+    value: NewValue
+    before: TagValue | None = None  # what stood there; None: nothing did
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,6 +341,7 @@ class WritePlan(Value):
     result: Existing  # what will stand there then
     writes: tuple[TagWrite, ...]  # empty: nothing to do
     kept: tuple[Kept, ...] = ()
+    content_hash: str | None = None  # of the picture data
 
     @property
     def target(self) -> Path:
@@ -263,8 +372,10 @@ class Record(Value):
     title: str | None = None  # what stands in the file now
     keywords: tuple[str, ...] = ()
     description: str | None = None
-    before: Mapping[str, str | tuple[str, ...] | None] = field(default_factory=dict)  # tag -> value it had
-    after: Mapping[str, str | int | tuple[str, ...]] = field(default_factory=dict)  # tag -> value we wrote
+    before: Mapping[str, TagValue | None] = field(default_factory=dict)  # tag -> value it had
+    after: Mapping[str, str | int | tuple[str, ...] | None] = field(
+        default_factory=dict
+    )  # tag -> value we wrote
     kept: tuple[Kept, ...] = ()
     notes: tuple[str, ...] = ()
     origins: Mapping[Stage, Origin] = field(default_factory=dict)
@@ -272,3 +383,15 @@ class Record(Value):
     attempts: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)  # step -> seconds; the three stages included
     final_fingerprint: Fingerprint | None = None  # of the photo, once we were done with it
+    run: str = ""  # which run of the program this was
+    created: bool = False  # the target did not exist before
+    marker: Marker | None = None  # as it stands now, or would
+    rejected: tuple[str, ...] = ()  # keywords that are never to be proposed again for this picture
+    answers: Draft = Draft()  # what the models said
+    undoes: tuple[str, ...] = ()  # ids of the records that were taken back
+    undone_words: tuple[str, ...] = ()  # the keywords that were taken back; empty: all that the records wrote
+
+
+def text_hash(text: str) -> str:
+    """Return the first 16 hexadecimal digits of a text's SHA-256, by which our own words are known again."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

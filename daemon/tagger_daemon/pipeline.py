@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from tagger_daemon.errors import EmbeddingRefused, PhotoChanged, PhotoGone
-from tagger_daemon.metadata.plan import already_tagged
+from tagger_daemon.metadata.ownership import known, nothing_to_do, still_good, wanted
+from tagger_daemon.metadata.plan import read_name
 from tagger_daemon.model import (
     Annotation,
     Draft,
@@ -21,10 +22,13 @@ from tagger_daemon.model import (
     Facts,
     Fingerprint,
     Job,
+    Memory,
+    Mode,
     Origin,
     Outcome,
     Photo,
     Picture,
+    Policy,
     Record,
     Stage,
     Value,
@@ -45,7 +49,10 @@ class Metadata(Protocol):
     def check_writable(self, existing: Existing) -> None:
         """Refuse a photo whose words could not be written, before any are asked for."""
 
-    def plan(self, existing: Existing, annotation: Annotation) -> WritePlan:
+    def content_hash(self, photo: Photo) -> str:
+        """Say which picture this is, whatever its name and its metadata."""
+
+    def plan(self, existing: Existing, annotation: Annotation, policy: Policy) -> WritePlan:
         """Decide what to write where; hashes the picture data for the marker."""
 
     def apply(self, plan: WritePlan) -> Written:
@@ -60,7 +67,13 @@ class Conversation(Protocol):
 
 
 class Journal(Protocol):
-    """Keeps what must survive a death in the middle of a journey."""
+    """Keeps what must survive a death in the middle of a journey, and remembers earlier ones."""
+
+    async def recall(self, content_hash: str) -> Memory:
+        """Say what is known of a picture, by its content."""
+
+    async def answers_about(self, photo: Photo) -> Draft:
+        """Give the newest answers about the photo of this name, finished or not."""
 
     async def save_draft(self, job: Job, draft: Draft) -> None:
         """Keep the answers so far."""
@@ -80,6 +93,11 @@ class Tools(Value):
     show: Callable[[Photo, Picture, Facts], Conversation]
     journal: Journal
     now: Callable[[], datetime]  # local time, with zone
+    policy: Policy  # what may be written
+    alone: Callable[
+        [Photo, Path | None], AbstractAsyncContextManager[None]
+    ]  # while asking: not beside its partner
+    run: str  # which run of the program this is
 
 
 async def process(job: Job, tools: Tools, steps: Steps) -> Record:
@@ -95,31 +113,28 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
     Raises:
         TaggerError: of any kind but ConfigurationError; its fate says what becomes of the photo.
     """
-    photo, draft = job.photo, job.draft
+    photo, policy = job.photo, tools.policy
     with steps("read"):
         await asyncio.to_thread(_check_unchanged, photo, tools)
         existing = await asyncio.to_thread(tools.metadata.read, photo)
-    if draft == Draft() and (reason := already_tagged(existing)):
-        return _record(job, tools, steps, existing, outcome=Outcome.SKIPPED, reason=reason)
+        content = await _content_hash(existing, tools)
+        memory = await tools.journal.recall(content)
+        existing = known(existing, memory)
+    if job.draft == Draft() and (reason := nothing_to_do(existing, memory, policy)):
+        skipped = _record(job, tools, steps, existing, outcome=Outcome.SKIPPED, reason=reason)
+        return skipped.evolve(content_hash=content)
 
-    if draft.missing:
-        with steps("prepare"):
-            await asyncio.to_thread(tools.metadata.check_writable, existing)
-            await asyncio.to_thread(tools.read_through, photo.path)
-            picture = await tools.prepare(photo.path)
-        conversation = tools.show(photo, picture, existing.facts)
-        for stage in draft.missing:
-            with steps(stage):
-                answer, origin = await conversation.ask(stage, draft)
-                draft = draft.with_answer(stage, answer, origin)
-                await tools.journal.save_draft(job, draft)
+    stages = wanted(existing, policy)
+    draft = job.draft if job.draft != Draft() else still_good(memory.answers, policy)
+    if draft.missing(stages):
+        draft = await _ask(job, tools, steps, existing, draft, stages)
 
     with steps("write"):
         try:
-            record = await _write(job, tools, steps, existing, draft)
+            record = await _write(job, tools, steps, existing, draft, stages)
         except EmbeddingRefused as error:
             beside = await asyncio.to_thread(tools.metadata.read_beside, photo, error.reason)
-            record = await _write(job, tools, steps, beside, draft)
+            record = await _write(job, tools, steps, known(beside, memory), draft, stages)
     return record.evolve(
         finished_at=tools.now().isoformat(timespec="milliseconds"), seconds=dict(steps.seconds)
     )
@@ -168,12 +183,47 @@ def _check_unchanged(photo: Photo, tools: Tools) -> None:
         raise PhotoChanged(f"{photo.path.name} has changed since it was queued")
 
 
-async def _write(job: Job, tools: Tools, steps: Steps, existing: Existing, draft: Draft) -> Record:
-    """Write a complete draft where `existing` says; the intention stands before the file is touched."""
-    plan = await asyncio.to_thread(tools.metadata.plan, existing, draft.complete())
+async def _content_hash(existing: Existing, tools: Tools) -> str:
+    """Say which picture this is. A tagged photo's marker tells; it need not be read to its end for that."""
+    if existing.marker is not None and existing.marker.content_hash:
+        return existing.marker.content_hash
+    return await asyncio.to_thread(tools.metadata.content_hash, existing.photo)
+
+
+async def _ask(
+    job: Job, tools: Tools, steps: Steps, existing: Existing, draft: Draft, stages: Sequence[Stage]
+) -> Draft:
+    """Ask what is missing. Raw and JPEG of one photo are asked about once: the second takes those answers."""
+    photo = job.photo
+    await asyncio.to_thread(tools.metadata.check_writable, existing)
+    async with tools.alone(photo, existing.partner):
+        if existing.partner is not None and draft == Draft():
+            answers = await tools.journal.answers_about(photo.evolve(path=existing.partner))
+            draft = still_good(answers, tools.policy).only(stages)
+        if not draft.missing(stages):
+            return draft
+        with steps("prepare"):
+            await asyncio.to_thread(tools.read_through, photo.path)
+            picture = await tools.prepare(photo.path)
+        conversation = tools.show(photo, picture, existing.facts)
+        for stage in draft.missing(stages):
+            with steps(stage):
+                answer, origin = await conversation.ask(stage, draft)
+                draft = draft.with_answer(stage, answer, origin)
+                await tools.journal.save_draft(job, draft)
+    return draft
+
+
+async def _write(
+    job: Job, tools: Tools, steps: Steps, existing: Existing, draft: Draft, stages: Sequence[Stage]
+) -> Record:
+    """Write the answers where `existing` says; the intention stands before the file is touched."""
+    plan = await asyncio.to_thread(tools.metadata.plan, existing, draft.complete(stages), tools.policy)
     outcome = Outcome.WRITTEN if plan.writes else Outcome.UNCHANGED
+    if plan.writes and tools.policy.mode is Mode.PROPOSE:
+        outcome = Outcome.PROPOSED
     record = _record(job, tools, steps, existing, outcome=outcome, plan=plan, draft=draft)
-    if not plan.writes:
+    if outcome is not Outcome.WRITTEN:
         return record
     await tools.journal.intend(record)
     written = await asyncio.to_thread(tools.metadata.apply, plan)
@@ -189,11 +239,11 @@ def _record(
     outcome: Outcome,
     reason: str | None = None,
     plan: WritePlan | None = None,
-    draft: Draft | None = None,
+    draft: Draft = Draft(),  # noqa: B008 - frozen
 ) -> Record:
     """Put together what is known at the end of a journey; a write adds what it left on disk."""
     writes = plan.writes if plan else ()
-    stands = plan.result if plan else existing
+    stands = plan.result if plan and outcome is not Outcome.PROPOSED else existing
     return Record(
         id=uuid.uuid4().hex,
         photo=job.photo,
@@ -204,12 +254,18 @@ def _record(
         title=stands.title,
         keywords=stands.keywords,
         description=stands.description,
-        before={write.tag: write.before for write in writes},
-        after={write.tag: write.value for write in writes},
+        before={read_name(write.tag): write.before for write in writes},
+        after={read_name(write.tag): write.value for write in writes},
         kept=plan.kept if plan else (),
         notes=existing.notes,
-        origins=draft.origins if draft else {},
+        origins=draft.origins,
+        content_hash=plan.content_hash if plan else None,
         attempts=job.attempts,
         seconds=dict(steps.seconds),
         final_fingerprint=job.photo.fingerprint,
+        run=tools.run,
+        created=bool(writes) and existing.source_fingerprint is None,
+        marker=stands.marker,
+        rejected=stands.marker.rejected if plan and stands.marker else existing.rejected,
+        answers=draft,
     )

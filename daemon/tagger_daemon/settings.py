@@ -34,7 +34,7 @@ from pydantic_settings import (
 )
 
 from tagger_daemon.errors import ConfigurationError
-from tagger_daemon.model import Value
+from tagger_daemon.model import Mode, Value
 
 ENV_PREFIX = "IMAGEWORKS_PERSONAL_TAGGER__"
 PYPROJECT_TABLE = ("tool", "imageworks", "personal_tagger")
@@ -90,8 +90,53 @@ class ImageSettings(Section):
     memory_megabytes: int = Field(4096, ge=256, description="address space of one decoding process")
 
 
+TextTag = Literal[
+    "Title", "Headline", "Description", "AltTextAccessibility", "ExtDescrAccessibility", "CaptionWriter"
+]
+
+
+class FieldsSettings(Section):
+    """Which fields of a photo each stage's answer goes to."""
+
+    caption: tuple[TextTag, ...] = Field(
+        ("Title", "AltTextAccessibility"), description="where the caption goes; [] for no caption"
+    )
+    keywords: tuple[Literal["Subject"], ...] = Field(
+        ("Subject",), description="where the keywords go; [] for none"
+    )
+    description: tuple[TextTag, ...] = Field(
+        ("Description", "ExtDescrAccessibility"), description="where the description goes; [] for none"
+    )
+
+    @model_validator(mode="after")
+    def _each_field_once(self) -> FieldsSettings:
+        tags = [*self.caption, *self.keywords, *self.description]
+        if twice := sorted({tag for tag in tags if tags.count(tag) > 1}):
+            raise ValueError(f"{twice[0]} can take one answer only, and is given twice")
+        if not tags:
+            raise ValueError("nothing would be written: give at least one stage a field")
+        if any(stage == ("CaptionWriter",) for stage in (self.caption, self.description)):
+            raise ValueError("CaptionWriter names who wrote another field: give that one too")
+        return self
+
+
 class MetadataSettings(Section):
     """How metadata is written."""
+
+    mode: Mode = Field(
+        Mode.FILL,
+        description="fill what is empty; or refresh our own words once models change; or propose only",
+    )
+    fields: FieldsSettings = FieldsSettings()
+    keyword_root: str = Field(
+        "", max_length=64, description="stand all our keywords below this one in hierarchies too"
+    )
+    ignore_keywords: tuple[str, ...] = Field(
+        (), description="keywords of import presets, as shell patterns; a photo with only these is untagged"
+    )
+    sidecar_naming: Literal["adobe", "full"] = Field(
+        "adobe", description="a raw's new sidecar: IMG_1.xmp as Lightroom's, or IMG_1.CR3.xmp"
+    )
 
     exiftool: str = Field("exiftool", description="the exiftool to use, a name on PATH or a path")
     timeout_seconds: float = Field(60, gt=0, description="an exiftool call that takes longer is killed")
@@ -113,6 +158,13 @@ class MetadataSettings(Section):
         ),
         description="captions that cameras write by themselves, as shell patterns; not a person's words",
     )
+
+    @field_validator("keyword_root")
+    @classmethod
+    def _one_level(cls, root: str) -> str:
+        if any(mark in root for mark in "|/,;<>") or any(not letter.isprintable() for letter in root):
+            raise ValueError("a keyword root is one keyword, without | / , ; < > and controls")
+        return " ".join(root.split())
 
 
 class QueueSettings(Section):
@@ -153,6 +205,9 @@ class Settings(BaseSettings):
     profiles_dir: Path | None = Field(None, description="a folder with prompt profiles of your own")
     max_keywords: int = Field(15, ge=1, le=64, description="keywords kept a photo")
     max_workers: int = Field(16, ge=1, le=512, description="photos in flight at once")
+    overwrite_metadata: bool = Field(
+        False, description="replace titles and descriptions of a person's too; the ledger keeps them"
+    )
     hemisphere: Literal["north", "south", "unknown"] = Field(
         "north", description="tells the season of photos without a position"
     )

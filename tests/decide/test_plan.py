@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from tagger_daemon.errors import PhotoUnreadable, WriteRefused
-from tagger_daemon.metadata.fields import text_hash
 from tagger_daemon.metadata.gather import marker
-from tagger_daemon.metadata.plan import already_tagged, make_plan
+from tagger_daemon.metadata.plan import make_plan
 from tagger_daemon.metadata.properties import Node, Properties, parse_properties
 from tagger_daemon.metadata.sidecar import EMPTY, check_sidecar
 from tagger_daemon.metadata.verify import differences
@@ -21,10 +20,14 @@ from tagger_daemon.model import (
     Fingerprint,
     Kept,
     Marker,
+    Mode,
     Origin,
     Photo,
+    Policy,
     Stage,
     TagWrite,
+    WritePlan,
+    text_hash,
 )
 
 PHOTO = Photo(
@@ -49,46 +52,110 @@ MARKER = Marker(
     schema_version=1,
     tool_version="0.1",
     written_at="2024-04-30T08:00:00+00:00",
-    content_hash="",
+    content_hash="c0ffee",
     fields={"XMP-dc:Title": text_hash("Ours")},
     keywords=("sand",),
 )
+POLICY = Policy(
+    fields={
+        Stage.CAPTION: ("Title", "AltTextAccessibility"),
+        Stage.KEYWORDS: ("Subject",),
+        Stage.DESCRIPTION: ("Description", "ExtDescrAccessibility"),
+    }
+)
+REFRESH = POLICY.evolve(mode=Mode.REFRESH)
+TITLE, DESCRIPTION = "XMP-dc:Title-x-default", "XMP-dc:Description-x-default"
+ALT, EXTENDED = (
+    "XMP-iptcCore:AltTextAccessibility-x-default",
+    "XMP-iptcCore:ExtDescrAccessibility-x-default",
+)
+SUBJECT, HIERARCHY, TAGS = "XMP-dc:Subject", "XMP-lr:HierarchicalSubject", "XMP-digiKam:TagsList"
+#: Where the parts of `Existing` stand in a file.
+PLACES = {
+    "keywords": SUBJECT,
+    "hierarchical": HIERARCHY,
+    "tags_list": TAGS,
+}
 
 
 def existing(**changes: Any) -> Existing:
+    """What a photo says that holds this and nothing else; what it says stands in its own XMP."""
+    stands = {PLACES[name]: value for name, value in changes.items() if name in PLACES}
     known: dict[str, Any] = {
         "photo": PHOTO,
         "source": PHOTO.path,
         "embedded": True,
         "source_fingerprint": PHOTO.fingerprint,
+        "stands": stands,
     }
     return Existing(**{**known, **changes})
 
 
-def planned(answers: Annotation = ANSWERS, **changes: Any) -> dict[str, Any]:
-    plan = make_plan(
+def plan(answers: Annotation = ANSWERS, policy: Policy = POLICY, **changes: Any) -> WritePlan:
+    return make_plan(
         existing(**changes),
         answers,
+        policy,
         content_hash="c0ffee",
         tool_version="0.1",
         now="2024-05-01T12:00:00+02:00",
     )
-    return {write.tag: write.value for write in plan.writes}
 
 
-def kept(**changes: Any) -> tuple[Kept, ...]:
-    plan = make_plan(existing(**changes), ANSWERS, content_hash=None, tool_version="0.1", now="2024-05-01")
-    return plan.kept
+def planned(answers: Annotation = ANSWERS, policy: Policy = POLICY, **changes: Any) -> dict[str, Any]:
+    return {write.tag: write.value for write in plan(answers, policy, **changes).writes}
 
 
-def test_an_untagged_photo_gets_title_description_alternative_text_and_keywords() -> None:
+def ours(plan: WritePlan) -> Marker:
+    assert plan.result.marker is not None
+    return plan.result.marker
+
+
+def test_an_untagged_photo_gets_title_description_alternative_texts_and_keywords() -> None:
     writes = planned()
-    assert writes["XMP-dc:Title-x-default"] == "A dog on the beach"
-    assert writes["XMP-dc:Description-x-default"] == "One.\nTwo."
-    assert writes["XMP-iptcCore:AltTextAccessibility-x-default"] == "A dog on the beach"
-    assert writes["XMP-dc:Subject"] == ("dog", "beach")
+    assert writes[TITLE] == writes[ALT] == "A dog on the beach"
+    assert writes[DESCRIPTION] == writes[EXTENDED] == "One.\nTwo."
+    assert writes[SUBJECT] == ("dog", "beach")
     assert writes["XMP-xmp:MetadataDate"] == "2024:05:01 12:00:00+02:00"
-    assert not any(tag.startswith(("IPTC", "XMP-lr")) for tag in writes)
+    assert not any(tag.startswith(("IPTC", "XMP-lr", "XMP-digiKam")) for tag in writes)
+
+
+def test_nothing_is_ever_written_that_other_programs_or_laws_reserve() -> None:
+    everything = policy_with(caption=("Title", "Headline", "CaptionWriter"), description=("Description",))
+    for policy in (everything, everything.evolve(overwrite=True, keyword_root="AI")):
+        tags = planned(ANSWERS, policy, hierarchical=("a|b",), tags_list=("a/b",), has_iptc=True).keys()
+        forbidden = ("Rating", "Label", "crs:", "History", "DigitalSourceType", "AISystem", "AIPrompt")
+        assert not [tag for tag in tags if any(word in tag for word in forbidden)]
+        assert not {"XMP-xmp:ModifyDate", "XMP-xmp:CreatorTool", "IFD0:ImageDescription"} & tags
+
+
+def policy_with(**fields: tuple[str, ...]) -> Policy:
+    return POLICY.evolve(fields={**POLICY.fields, **{Stage(stage): tags for stage, tags in fields.items()}})
+
+
+def test_answers_go_to_the_fields_that_the_settings_name() -> None:
+    policy = policy_with(caption=("Headline",), description=("ExtDescrAccessibility", "CaptionWriter"))
+    writes = planned(ANSWERS, policy)
+    assert writes["XMP-photoshop:Headline"] == "A dog on the beach"
+    assert writes["XMP-photoshop:CaptionWriter"] == "AI: acme/eyes-7b"
+    assert writes[EXTENDED] == "One.\nTwo."
+    assert not {TITLE, ALT, DESCRIPTION} & writes.keys()
+
+
+def test_a_stage_that_was_not_asked_leaves_its_fields_alone() -> None:
+    answers = ANSWERS.evolve(keywords=None, origins={Stage.CAPTION: ORIGIN})
+    writes = planned(answers, policy_with(keywords=()), keywords=("Dog",))
+    assert SUBJECT not in writes
+    assert writes[TITLE] == "A dog on the beach"
+
+
+def test_the_writer_is_named_beside_our_own_words_only() -> None:
+    policy = policy_with(description=("CaptionWriter", "Description"))
+    writer = "XMP-photoshop:CaptionWriter"
+    assert planned(ANSWERS, policy)[writer] == "AI: acme/eyes-7b"
+    assert writer not in planned(ANSWERS, policy, texts={"Description": "Mine"})
+    named = planned(ANSWERS, policy.evolve(overwrite=True), texts={"CaptionWriter": "Ann"})
+    assert writer not in named
 
 
 def test_the_marker_says_what_was_written_and_by_what_but_not_where_it_was_asked() -> None:
@@ -116,49 +183,179 @@ def test_a_model_that_is_served_under_its_path_is_named_without_it(model: str) -
     assert json.loads(planned(answers)["XMP-tagger:Models"])["caption"]["model"] == "eyes-7b"
 
 
+THEIRS = {"Title": "Mine", "Description": "Mine too", "AltTextAccessibility": "Mine as well"}
+
+
 def test_a_persons_words_stay_and_the_plan_says_so() -> None:
-    writes = planned(title="Mine", description="Mine too", alt_text="Mine as well", keywords=("Dog",))
-    assert writes["XMP-dc:Subject"] == ("Dog", "beach")
-    assert not {"XMP-dc:Title-x-default", "XMP-dc:Description-x-default"} & writes.keys()
-    assert "XMP-iptcCore:AltTextAccessibility-x-default" not in writes
-    assert kept(title="Mine", keywords=("Dog",)) == (
+    made = plan(texts=THEIRS, keywords=("Dog",))
+    writes = {write.tag: write.value for write in made.writes}
+    assert writes[SUBJECT] == ("Dog", "beach")
+    assert not {TITLE, DESCRIPTION, ALT} & writes.keys()
+    assert made.kept == (
         Kept(field="Title", reason="a person's words"),
-        Kept(field="Keywords", reason="those that were there stay"),
+        Kept(field="Alt text", reason="a person's words"),
+        Kept(field="Description", reason="a person's words"),
+        Kept(field="Keywords", reason="a person's words stay"),
     )
 
 
-def test_our_own_words_are_told_from_a_persons() -> None:
-    assert kept(title="Ours", marker=MARKER)[0].reason == "our own words from before"
-    assert kept(title="Ours, edited", marker=MARKER)[0].reason == "a person's words"
+def test_a_persons_texts_give_way_only_to_a_wish_and_keywords_never() -> None:
+    stands = {"XMP-dc:Title": "Mine", SUBJECT: ("Dog",)}
+    made = plan(ANSWERS, POLICY.evolve(overwrite=True), texts=THEIRS, keywords=("Dog",), stands=stands)
+    writes = {write.tag: write for write in made.writes}
+    assert (writes[TITLE].value, writes[TITLE].before) == ("A dog on the beach", "Mine")
+    assert writes[SUBJECT].value == ("Dog", "beach")
+
+
+@pytest.mark.parametrize(
+    ("text", "policy", "title"),
+    [
+        ("Ours", POLICY, None),
+        ("Ours", REFRESH, "A dog on the beach"),
+        ("Ours, edited", REFRESH, None),
+        ("Ours, edited", REFRESH.evolve(overwrite=True), "A dog on the beach"),
+        (None, REFRESH, None),
+        (None, REFRESH.evolve(overwrite=True), None),
+    ],
+)
+def test_of_our_own_words_only_those_nobody_touched_are_renewed(
+    text: str | None, policy: Policy, title: str | None
+) -> None:
+    texts = {} if text is None else {"Title": text}
+    stands = {} if text is None else {"XMP-dc:Title": text}
+    made = plan(ANSWERS, policy, texts=texts, stands=stands, marker=MARKER)
+    assert {write.tag: write.value for write in made.writes}.get(TITLE) == title
+    reasons = {
+        "Ours": "our own words from before",
+        "Ours, edited": "a person changed our words",
+        None: "a person removed our words",
+    }
+    kept = [Kept(field="Title", reason=reasons[text])] if title is None else []
+    assert [kept_ for kept_ in made.kept if kept_.field == "Title"] == kept
 
 
 def test_nothing_to_write_is_an_empty_plan() -> None:
-    assert planned(title="a", description="b", alt_text="c", keywords=("DOG", "Beach")) == {}
+    texts = {**THEIRS, "ExtDescrAccessibility": "d"}
+    assert planned(texts=texts, keywords=("DOG", "Beach")) == {}
     blank = ANSWERS.evolve(caption=" ", description="\x00", keywords=("|",))
     assert planned(blank) == {}
 
 
-def test_an_earlier_marker_is_carried_on() -> None:
-    writes = planned(title="Ours", keywords=("sand",), marker=MARKER)
-    assert writes["XMP-tagger:AIKeywords"] == ("sand", "dog", "beach")
-    assert "XMP-dc:Title" in json.loads(writes["XMP-tagger:Fields"])
+def test_the_same_answers_again_write_nothing() -> None:
+    first = plan(hierarchical=("Places|Coast",), tags_list=("Places/Coast",), keywords=("Coast",))
+    stands = {
+        **first.existing.stands,
+        **{write.tag.removesuffix("-x-default"): write.value for write in first.writes},
+    }
+    again = make_plan(
+        first.result.evolve(stands=stands),
+        ANSWERS,
+        REFRESH,
+        content_hash="c0ffee",
+        tool_version="0.2",
+        now="x",
+    )
+    assert again.writes == ()
 
 
-def test_a_hierarchy_that_is_there_gets_our_keywords_too() -> None:
-    writes = planned(hierarchical=("Places|Coast",))
-    assert writes["XMP-lr:HierarchicalSubject"] == ("Places|Coast", "dog", "beach")
+def test_keywords_of_ours_that_are_stale_go_when_refreshed_and_stay_when_filled() -> None:
+    assert planned(keywords=("Rose", "sand"), marker=MARKER)[SUBJECT] == ("Rose", "sand", "dog", "beach")
+    made = plan(ANSWERS, REFRESH, keywords=("Rose", "sand"), marker=MARKER)
+    assert {write.tag: write.value for write in made.writes}[SUBJECT] == ("Rose", "dog", "beach")
+    assert ours(made).keywords == ("dog", "beach")
 
 
-def test_a_legacy_block_that_is_there_is_kept_in_step() -> None:
-    writes = planned(ANSWERS.evolve(caption="日" * 30), has_iptc=True, keywords=("x" * 70,))
+def test_a_keyword_that_a_person_removed_stays_away_and_is_remembered() -> None:
+    marker = MARKER.evolve(keywords=("sand", "dog"))
+    made = plan(ANSWERS, REFRESH, keywords=("sand",), marker=marker)
+    assert {write.tag: write.value for write in made.writes}[SUBJECT] == ("beach",)
+    assert ours(made).rejected == ("dog",)
+    later = plan(rejected=("Beach",))
+    assert {write.tag: write.value for write in later.writes}[SUBJECT] == ("dog",)
+
+
+def test_a_keyword_that_stands_deeper_in_a_hierarchy_is_not_added_flat() -> None:
+    assert planned(hierarchical=("Animals|Dog",))[SUBJECT] == ("beach",)
+    assert planned(other_keywords=("Dog",))[SUBJECT] == ("beach",)
+
+
+def test_where_there_is_a_hierarchy_every_keyword_stands_in_it() -> None:
+    made = plan(hierarchical=("Places|Coast",), keywords=("Coast", "Places", "Rose"))
+    writes = {write.tag: write.value for write in made.writes}
+    assert writes[HIERARCHY] == ("Places|Coast", "Rose", "dog", "beach")
+    assert writes[SUBJECT] == ("Coast", "Places", "Rose", "dog", "beach")
+    assert ours(made).hierarchy == ("Rose", "dog", "beach")
+
+
+def test_below_a_root_our_keywords_are_told_from_a_persons() -> None:
+    made = plan(ANSWERS, POLICY.evolve(keyword_root="AI"), keywords=("Rose",))
+    writes = {write.tag: write.value for write in made.writes}
+    assert writes[HIERARCHY] == ("Rose", "AI|dog", "AI|beach")
+    assert writes[SUBJECT] == ("Rose", "dog", "beach")
+
+
+def test_a_hierarchys_stale_entries_go_and_a_persons_stay() -> None:
+    marker = MARKER.evolve(hierarchy=("AI|sand",))
+    made = plan(
+        ANSWERS,
+        REFRESH.evolve(keyword_root="AI"),
+        keywords=("Rose", "sand"),
+        hierarchical=("Plants|Rose", "AI|sand"),
+        marker=marker,
+    )
+    writes = {write.tag: write.value for write in made.writes}
+    assert writes[HIERARCHY] == ("Plants|Rose", "AI|dog", "AI|beach")
+
+
+def test_digikams_list_is_followed_where_it_is_and_gets_our_keywords_only() -> None:
+    made = plan(tags_list=("People/Rose",), keywords=("Rose", "a/b"))
+    assert {write.tag: write.value for write in made.writes}[TAGS] == ("People/Rose", "dog", "beach")
+    assert ours(made).tags == ("dog", "beach")
+    rooted = planned(ANSWERS, POLICY.evolve(keyword_root="AI"), tags_list=("People/Rose",))
+    assert rooted[TAGS] == ("People/Rose", "AI/dog", "AI/beach")
+
+
+def test_a_legacy_block_that_is_there_is_kept_in_step_in_utf8_with_a_fresh_digest() -> None:
+    writes = planned(
+        ANSWERS.evolve(caption="日" * 30),
+        has_iptc=True,
+        keywords=("x" * 70,),
+        stands={SUBJECT: ("x" * 70,), "IPTC:Keywords": ("x" * 64,), "Photoshop:IPTCDigest": "0"},
+    )
     assert writes["IPTC:ObjectName"] == "日" * 21
     assert writes["IPTC:Caption-Abstract"] == "One.\nTwo."
     assert writes["IPTC:Keywords"] == ("x" * 64, "dog", "beach")
+    assert writes["IPTC:CodedCharacterSet"] == "\x1b%G"
+    assert writes["Photoshop:IPTCDigest"] == "new"
+
+
+@pytest.mark.parametrize(("tag", "fresh"), [("IPTC:City", False), ("IPTC:Keywords", True)])
+def test_a_legacy_block_that_says_something_else_stays_the_one_that_counts(tag: str, fresh: bool) -> None:
+    writes = planned(has_iptc=True, iim_disagrees=frozenset({tag}))
+    assert ("Photoshop:IPTCDigest" in writes) is fresh
+
+
+def test_our_stale_keywords_leave_the_legacy_block_too_and_a_persons_do_not() -> None:
+    stands = {SUBJECT: ("sand", "Rose"), "IPTC:Keywords": ("Rose", "sand", "Ann")}
+    made = plan(
+        ANSWERS, REFRESH, has_iptc=True, stands=stands, keywords=("sand", "Rose", "Ann"), marker=MARKER
+    )
+    writes = {write.tag: write.value for write in made.writes}
+    assert writes["IPTC:Keywords"] == ("Rose", "Ann", "dog", "beach")
+    assert writes[SUBJECT] == ("Rose", "Ann", "dog", "beach")
+
+
+def test_a_keyword_that_only_the_legacy_block_still_has_was_removed() -> None:
+    stands = {SUBJECT: ("Rose",), "IPTC:Keywords": ("Rose", "dog")}
+    marker = MARKER.evolve(keywords=("dog",))
+    made = plan(ANSWERS, REFRESH, has_iptc=True, stands=stands, keywords=("Rose", "dog"), marker=marker)
+    writes = {write.tag: write.value for write in made.writes}
+    assert writes[SUBJECT] == writes["IPTC:Keywords"] == ("Rose", "beach")
 
 
 def test_a_persons_legacy_caption_is_not_mirrored_over() -> None:
-    writes = planned(has_iptc=True, description="theirs, in the legacy block")
-    assert not {"IPTC:Caption-Abstract", "XMP-dc:Description-x-default"} & writes.keys()
+    writes = planned(has_iptc=True, texts={"Description": "theirs, in the legacy block"})
+    assert not {"IPTC:Caption-Abstract", DESCRIPTION} & writes.keys()
 
 
 def test_a_new_sidecar_says_whose_it_is() -> None:
@@ -168,33 +365,14 @@ def test_a_new_sidecar_says_whose_it_is() -> None:
     assert "XMP-photoshop:SidecarForExtension" not in planned(**sidecar)
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"marker": MARKER}, "already tagged by tagger-daemon on 2024-04-30"),
-        (
-            {"title": "a", "description": "b", "keywords": ("c",)},
-            "already has a title, keywords and a description",
-        ),
-        (
-            {"title": "a", "description": "b", "hierarchical": ("c|d",)},
-            "already has a title, keywords and a description",
-        ),
-        ({"title": "a", "description": "b"}, None),
-        ({"keywords": ("c",)}, None),
-        ({}, None),
-    ],
-)
-def test_photos_that_need_nothing_are_known_beforehand(changes: dict[str, Any], reason: str | None) -> None:
-    assert already_tagged(existing(**changes)) == reason
-
-
 def test_a_copy_is_right_only_if_it_holds_the_plan_and_nothing_else_changed() -> None:
     writes = [
         TagWrite(tag="XMP-dc:Title-x-default", value="New"),
         TagWrite(tag="IPTC:Keywords", value=("a", "b")),
+        TagWrite(tag="XMP-dc:Source", value=None, before="x"),
     ]
-    before = Properties(nodes={"XMP-xmp:Rating": ("3",), "XMP-x:XMPToolkit": ("A",), "XMP-z:Empty": ((),)})
+    stood: dict[str, tuple[Node, ...]] = {"XMP-dc:Source": ("x",), "XMP-z:Empty": ((),)}
+    before = Properties(nodes={"XMP-xmp:Rating": ("3",), "XMP-x:XMPToolkit": ("A",), **stood})
     after: dict[str, tuple[Node, ...]] = {
         "XMP-xmp:Rating": ("3",),
         "XMP-x:XMPToolkit": ("B",),
@@ -205,14 +383,25 @@ def test_a_copy_is_right_only_if_it_holds_the_plan_and_nothing_else_changed() ->
         "IFD0:StripOffsets": ("8",),
     }
     assert differences(before, Properties(nodes=after), writes) == ()
-    wrong = {**after, "XMP-xmp:Rating": ("4",), "XMP-dc:Title": ("Old",), "XMP-dc:Creator": ("x",)}
+    wrong = {
+        **after,
+        "XMP-xmp:Rating": ("4",),
+        "XMP-dc:Title": ("Old",),
+        "XMP-dc:Source": ("x",),
+        "XMP-dc:Creator": ("x",),
+    }
     assert differences(before, Properties(nodes=wrong), writes) == (
         "XMP-dc:Title was not written as planned",
+        "XMP-dc:Source was not removed as planned",
         "XMP-dc:Creator changed",
         "XMP-xmp:Rating changed",
     )
     without_iim = differences(before, Properties(nodes=after), writes[:1])
-    assert without_iim == ("IPTC:Keywords changed", "Photoshop:IPTCDigest changed")
+    assert without_iim == (
+        "IPTC:Keywords changed",
+        "Photoshop:IPTCDigest changed",
+        "XMP-dc:Source changed",
+    )
 
 
 def test_what_exiftool_shows_is_read_exactly() -> None:

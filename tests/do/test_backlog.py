@@ -158,7 +158,7 @@ def test_a_draft_survives_and_resumes_at_the_next_stage(backlog: Backlog) -> Non
     assert backlog.recover(now=12, boot="a") == []
     (again,) = claim(backlog)
     assert again.draft == draft
-    assert again.draft.missing == (Stage.DESCRIPTION,)
+    assert again.draft.missing(Stage) == (Stage.DESCRIPTION,)
 
 
 def test_only_the_holder_of_the_lease_finishes(backlog: Backlog) -> None:

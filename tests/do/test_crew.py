@@ -17,10 +17,10 @@ from tagger_daemon.database import Database
 from tagger_daemon.errors import FolderUnavailable, StateUnavailable
 from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
-from tagger_daemon.model import Existing, Fingerprint, JobState, Photo, Record
+from tagger_daemon.model import Existing, Fingerprint, JobState, Photo, Policy, Record
 from tagger_daemon.pipeline import Tools
 from tagger_daemon.service import crew as crew_module
-from tagger_daemon.service.crew import Crew
+from tagger_daemon.service.crew import Crew, Journal
 from tagger_daemon.settings import QueueSettings
 
 pytestmark = pytest.mark.anyio
@@ -71,10 +71,12 @@ class Tagged:
             source=photo.path,
             embedded=True,
             source_fingerprint=photo.fingerprint,
-            title="t",
-            description="d",
+            texts={"Title": "t", "Description": "d"},
             keywords=("k",),
         )
+
+    def content_hash(self, photo: Photo) -> str:
+        return "c0ffee"
 
 
 @asynccontextmanager
@@ -89,14 +91,20 @@ async def at_work(
     backlog = Backlog(database)
     backlog.watch_only([FOLDER])
     backlog.enqueue([PHOTO], priority=Priority.ARRIVAL, now=1)
-    tools: dict[str, Any] = dict.fromkeys(("read_through", "prepare", "show", "journal"))
+    tools: dict[str, Any] = dict.fromkeys(("read_through", "prepare", "show", "alone"))
     crew = Crew(
         database=database,
         backlog=backlog,
         ledger=ledger or Ledger(database),
         audit=audit,
         tools=Tools(
-            metadata=cast(Any, Tagged()), fingerprint=fingerprint, now=lambda: datetime.now(UTC), **tools
+            metadata=cast(Any, Tagged()),
+            fingerprint=fingerprint,
+            now=lambda: datetime.now(UTC),
+            journal=Journal(backlog, ledger or Ledger(database)),
+            policy=Policy(),
+            run="1",
+            **tools,
         ),
         gate=lambda: True,
         queue=QueueSettings(),

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from support.metadata_files import draw, open_store, photo_at, stamp
+from support.metadata_files import draw, open_store, photo_at, policy, stamp
 from tagger_daemon.errors import PhotoGone, PhotoUnreadable, PhotoUnsupported, WriteRefused
+from tagger_daemon.metadata.ownership import nothing_to_do
 from tagger_daemon.metadata.picturehash import content_hash
-from tagger_daemon.metadata.plan import already_tagged
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.store import MetadataStore
-from tagger_daemon.model import Facts
+from tagger_daemon.model import Facts, Memory
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,9 @@ def test_headline_description_and_keywords_of_a_person_are_all_that_a_photo_need
     tmp_path: Path, store: MetadataStore
 ) -> None:
     words = ("XMP-photoshop:Headline=News", "XMP-dc:Description=Mine", "XMP-dc:Subject=word")
-    assert already_tagged(store.read(draw(tmp_path / "whole.jpg", *words)))
-    assert not already_tagged(store.read(draw(tmp_path / "half.jpg", *words[:2])))
+    whole, half = draw(tmp_path / "whole.jpg", *words), draw(tmp_path / "half.jpg", *words[:2])
+    assert nothing_to_do(store.read(whole), Memory(), policy())
+    assert nothing_to_do(store.read(half), Memory(), policy()) is None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from support.metadata_files import NOON, annotation, draw, draw_torn, open_store, photo_at, stamp, tell
+from support.metadata_files import (
+    NOON,
+    annotation,
+    draw,
+    draw_torn,
+    open_store,
+    photo_at,
+    policy,
+    stamp,
+    tell,
+)
 from support.unprivileged import run_unprivileged
 from tagger_daemon.errors import FolderUnavailable, VerificationFailed, WriteRefused
 from tagger_daemon.intake.probe import look
@@ -22,14 +32,17 @@ from tagger_daemon.model import (
     Fingerprint,
     Job,
     JobState,
+    Memory,
     Origin,
     Outcome,
     Photo,
     Picture,
+    Policy,
     Record,
     Stage,
 )
 from tagger_daemon.pipeline import Metadata, Steps, Tools, process
+from tagger_daemon.service.pairs import Pairs
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +58,8 @@ class Journey:
     metadata: Metadata
     asked: list[Stage] = field(default_factory=list)
     intended: list[Record] = field(default_factory=list)
+    policy: Policy = field(default_factory=policy)
+    memory: Memory = field(default_factory=Memory)
 
     def walk(self, photo: Photo, draft: Draft | None = None) -> Record:
         job = Job(id=1, photo=photo, state=JobState.RUNNING, lease="x", generation=1, draft=draft or Draft())
@@ -56,6 +71,9 @@ class Journey:
             show=lambda *_: self,
             journal=self,
             now=lambda: NOON,
+            policy=self.policy,
+            alone=Pairs().alone,
+            run="1",
         )
         return asyncio.run(process(job, tools, Steps()))
 
@@ -65,15 +83,18 @@ class Journey:
     async def ask(self, stage: Stage, _: Draft) -> tuple[str | tuple[str, ...], Origin]:
         self.asked.append(stage)
         answers = annotation()
-        given: dict[Stage, str | tuple[str, ...]] = {
-            Stage.CAPTION: answers.caption,
-            Stage.KEYWORDS: answers.keywords,
-            Stage.DESCRIPTION: answers.description,
-        }
-        return given[stage], answers.origins[stage]
+        answer: str | tuple[str, ...] | None = getattr(answers, stage.value)
+        assert answer is not None
+        return answer, answers.origins[stage]
 
     async def save_draft(self, job: Job, draft: Draft) -> None:
         """Nothing dies here."""
+
+    async def recall(self, content_hash: str) -> Memory:
+        return self.memory
+
+    async def answers_about(self, photo: Photo) -> Draft:
+        return Draft()
 
     async def intend(self, record: Record) -> None:
         self.intended.append(record)

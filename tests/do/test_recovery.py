@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.metadata_files import annotation, draw, open_store, photo_at
+from support.metadata_files import annotation, draw, open_store, photo_at, policy
 from tagger_daemon.backlog import store
 from tagger_daemon.backlog.store import MAX_CRASHES, Backlog, Priority
 from tagger_daemon.database import Database
@@ -56,7 +56,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     backlog.enqueue([photo], priority=Priority.ARRIVAL, now=1)
     (job,) = backlog.claim(limit=1, now=2, lease_ms=1000)
     with open_store() as metadata:
-        plan = metadata.plan(metadata.read(photo), annotation())
+        plan = metadata.plan(metadata.read(photo), annotation(), policy())
         record = Record(
             id="1",
             photo=photo,

@@ -15,7 +15,7 @@ from PIL import Image
 from tagger_daemon.metadata.exiftool import ExifTool
 from tagger_daemon.metadata.files import fingerprint
 from tagger_daemon.metadata.store import MetadataStore
-from tagger_daemon.model import Annotation, Origin, Photo, Stage
+from tagger_daemon.model import Annotation, Origin, Photo, Policy, Stage
 from tagger_daemon.settings import MetadataSettings
 
 NOON = datetime(2024, 5, 1, 12, 0, 0, tzinfo=UTC)
@@ -79,6 +79,16 @@ def annotation(**changes: Any) -> Annotation:
         "origins": dict.fromkeys(Stage, origin),
     }
     return Annotation(**{**answers, **changes})
+
+
+def policy(**changes: Any) -> Policy:
+    """Return what may be written by default, when those are asked that `annotation` speaks for."""
+    settings = MetadataSettings().fields
+    known: dict[str, Any] = {
+        "fields": {stage: getattr(settings, stage.value) for stage in Stage},
+        "current": {stage: origin.identity for stage, origin in annotation().origins.items()},
+    }
+    return Policy(**{**known, **changes})
 
 
 def draw_torn(path: Path, *stamps: str) -> Photo:

@@ -134,6 +134,33 @@ WHERE state IN ('failed', 'waiting') AND (:prefix IS NULL OR id IN (
     FROM job JOIN folder ON folder.id = job.folder_id)
   WHERE path = :prefix OR substr(path, 1, length(:prefix) + 1) = CAST(:prefix || X'2F' AS BLOB)));
 
+-- name: draft_of
+-- The answers so far about one photo.
+SELECT draft FROM job WHERE folder_id = :folder_id AND rel = :rel;
+
+-- name: reopen_done
+-- A photo that is done, and can be described better now.
+UPDATE job SET state = 'ready', attempts = 0, crashes = 0, due_at = 0, priority = :priority, draft = NULL,
+  error = NULL, error_class = NULL, updated_at = :now
+WHERE state = 'done' AND folder_id = :folder_id AND rel = :rel;
+
+-- name: hold
+-- Keep the daemon from a photo: as if it were being worked on, under a lease that runs out by itself.
+UPDATE job SET state = 'running', lease = lower(hex(randomblob(16))), lease_until = :until,
+  lease_generation = generation, updated_at = :now
+WHERE state <> 'running' AND folder_id = :folder_id AND rel = :rel
+RETURNING lease;
+
+-- name: has_row
+-- Whether a photo of this name was ever taken in.
+SELECT 1 FROM job WHERE folder_id = :folder_id AND rel = :rel;
+
+-- name: let_go
+-- Done with it. A file that changed meanwhile is found by the next scan, as its fingerprint is another one.
+UPDATE job SET state = 'done', size = :size, mtime_ns = :mtime_ns, inode = :inode, draft = NULL, error = NULL,
+  error_class = NULL, crashes = 0, lease = NULL, lease_until = NULL, lease_generation = NULL, updated_at = :now
+WHERE lease = :lease AND state = 'running' AND folder_id = :folder_id AND rel = :rel;
+
 -- name: pause_folder
 -- Keep a folder's photos from being claimed for a while.
 UPDATE folder SET paused_until = :until, paused_why = :why WHERE path = :path;
@@ -163,7 +190,7 @@ GROUP BY folder.path, job.state;
 
 -- name: folders
 -- The folders and why some are paused.
-SELECT path, watched, paused_until, paused_why, scanned_at FROM folder ORDER BY id;
+SELECT id, path, watched, paused_until, paused_why, scanned_at FROM folder ORDER BY id;
 
 -- name: troubles
 -- What failed or waits after an error, newest first.

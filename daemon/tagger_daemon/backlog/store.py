@@ -19,7 +19,7 @@ from pathlib import Path
 from tagger_daemon.backlog.retry import JITTER, LONGEST_BACKOFF, Decision
 from tagger_daemon.database import Database, Migration
 from tagger_daemon.errors import LeaseLost, PhotoChanged
-from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Origin, Photo, Stage, Value
+from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Photo, Value
 
 #: Deaths of the service during one photo after which that photo is failed instead of tried again.
 MAX_CRASHES = 3
@@ -35,6 +35,7 @@ class Priority:
     BY_HAND = 20
     ARRIVAL = 10
     CATCH_UP = 0
+    RENEWAL = -2  # tagged before, by another model
     HELD_UP = -5  # its folder could not be used: others of that folder may fare better
 
 
@@ -192,6 +193,12 @@ class Backlog:
             raise PhotoChanged(f"{job.photo.path.name} changed while it was being described")
         raise LeaseLost(f"{job.photo.path.name} was taken over while it was being described")
 
+    def draft_of(self, path: Path) -> Draft:
+        """Give the answers so far about the photo of this name; none where it is done, or not known."""
+        with self._database.transaction() as db:
+            row = db.execute(queries()["draft_of"], _address(db, path)).fetchone()
+        return draft_from_json(None if row is None else row["draft"])
+
     def finish(
         self,
         job: Job,
@@ -313,6 +320,39 @@ class Backlog:
                 },
             ).rowcount
 
+    def reopen(self, paths: Sequence[Path], *, now: int) -> int:
+        """Make photos that are done ready again, after all others: they can be described better now."""
+        with self._database.transaction() as db:
+            return sum(
+                db.execute(
+                    queries()["reopen_done"],
+                    {**_address(db, path), "priority": Priority.RENEWAL, "now": now},
+                ).rowcount
+                for path in paths
+            )
+
+    def hold(self, path: Path, *, now: int, lease_ms: int) -> str | None:
+        """Take a photo's row away from the daemon while its file is edited by somebody else of ours.
+
+        Returns:
+            The lease under which it is held; None where the photo has no row.
+
+        Raises:
+            LeaseLost: the daemon is at work on it.
+        """
+        with self._database.transaction() as db:
+            values = {**_address(db, path), "now": now, "until": now + lease_ms}
+            held = db.execute(queries()["hold"], values).fetchone()
+            if held is None and db.execute(queries()["has_row"], values).fetchone() is not None:
+                raise LeaseLost(f"{path.name} is being worked on by the daemon now; try again")
+            return None if held is None else str(held["lease"])
+
+    def let_go(self, path: Path, lease: str, fingerprint: Fingerprint, *, now: int) -> None:
+        """Give back a row that was held: the photo is done, and this is what it is like now."""
+        with self._database.transaction() as db:
+            values = {**_address(db, path), "lease": lease, "now": now}
+            db.execute(queries()["let_go"], {**values, **_fingerprint_columns(fingerprint)})
+
     def pause_folder(self, folder: Path, *, until: int, why: str) -> None:
         """Keep a folder's photos in the queue until a moment."""
         with self._database.transaction() as db:
@@ -390,16 +430,7 @@ def draft_to_json(draft: Draft) -> str:
 
 def draft_from_json(text: str | None) -> Draft:
     """Read a draft back; no text is an empty draft."""
-    if text is None:
-        return Draft()
-    values = json.loads(text)
-    keywords = values["keywords"]
-    return Draft(
-        caption=values["caption"],
-        keywords=None if keywords is None else tuple(keywords),
-        description=values["description"],
-        origins={Stage(stage): Origin(**origin) for stage, origin in values["origins"].items()},
-    )
+    return Draft() if text is None else Draft.from_plain(json.loads(text))
 
 
 def _job(row: sqlite3.Row) -> Job:
@@ -414,6 +445,15 @@ def _job(row: sqlite3.Row) -> Job:
         draft=draft_from_json(row["draft"]),
         last_error=row["error"],
     )
+
+
+def _address(db: sqlite3.Connection, path: Path) -> dict[str, int | bytes | None]:
+    """Return where the row of a photo stands, if it has one; no folder of ours is no row."""
+    for row in db.execute(queries()["folders"]).fetchall():
+        folder = Path(os.fsdecode(row["path"]))
+        if path.is_relative_to(folder):
+            return {"folder_id": row["id"], "rel": os.fsencode(path.relative_to(folder))}
+    return {"folder_id": None, "rel": None}
 
 
 def _path(row: sqlite3.Row) -> Path:

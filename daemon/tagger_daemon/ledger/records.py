@@ -6,19 +6,40 @@ import dataclasses
 import json
 import os
 import sqlite3
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from tagger_daemon.database import Database, Migration
-from tagger_daemon.model import Fingerprint, Kept, Origin, Outcome, Photo, Record, Stage
+from tagger_daemon.ledger.memory import MOST_RECALLED, remember
+from tagger_daemon.model import (
+    Draft,
+    Fingerprint,
+    Kept,
+    Marker,
+    Memory,
+    Origin,
+    Outcome,
+    Photo,
+    Record,
+    Stage,
+)
+
+UNDONE = """
+-- Pictures whose words a person had taken back: left alone until the person says otherwise.
+CREATE TABLE undone(
+  content_hash TEXT PRIMARY KEY,
+  at           TEXT NOT NULL               -- ISO 8601 with zone
+) STRICT;
+"""
 
 
 def migrations() -> tuple[Migration, ...]:
     """The ledger's part of the schema."""
     schema = resources.files("tagger_daemon.ledger").joinpath("schema.sql").read_text(encoding="utf-8")
-    return (Migration(name="ledger-1", sql=schema),)
+    return (Migration(name="ledger-1", sql=schema), Migration(name="ledger-undone", sql=UNDONE))
 
 
 class Ledger:
@@ -64,6 +85,40 @@ class Ledger:
                 ),
             )
 
+    def recall(self, content_hash: str) -> Memory:
+        """Say what is known of a picture, by its content: what we wrote, what was refused, what was said."""
+        with self._database.transaction() as db:
+            query = (
+                "SELECT body FROM record WHERE content_hash = ? AND stands = 1 AND outcome <> ? "
+                "ORDER BY finished_at DESC, rowid DESC LIMIT ?"
+            )
+            rows = db.execute(query, (content_hash, Outcome.FAILED, MOST_RECALLED)).fetchall()
+            undone = db.execute("SELECT at FROM undone WHERE content_hash = ?", (content_hash,)).fetchone()
+        history = [record_from_json(row["body"]) for row in rows]
+        return remember(history, undone_at=None if undone is None else str(undone["at"]))
+
+    def answers_about(self, path: Path) -> Draft:
+        """Give the newest answers about the photo of this name; none where no model was asked."""
+        query = (
+            "SELECT body FROM record WHERE path = ? AND stands = 1 AND outcome <> ? "
+            "ORDER BY finished_at DESC, rowid DESC LIMIT 1"
+        )
+        with self._database.transaction() as db:
+            row = db.execute(query, (os.fsencode(path), Outcome.SKIPPED)).fetchone()
+        return Draft() if row is None else record_from_json(row["body"]).answers
+
+    def note_undone(self, content_hash: str, *, at: str) -> None:
+        """Have a picture left alone from now on."""
+        with self._database.transaction() as db:
+            db.execute("INSERT OR REPLACE INTO undone VALUES (?, ?)", (content_hash, at))
+
+    def forget_undone(self, content_hashes: Iterable[str]) -> None:
+        """Let pictures be tagged again."""
+        with self._database.transaction() as db:
+            db.executemany(
+                "DELETE FROM undone WHERE content_hash = ?", [(content,) for content in content_hashes]
+            )
+
     def intended(self) -> list[Record]:
         """Writes that an earlier process began and may or may not have completed."""
         with self._database.transaction() as db:
@@ -98,6 +153,26 @@ class Ledger:
         """Remember that the day's occasion has been dealt with."""
         with self._database.transaction() as db:
             db.execute("INSERT OR IGNORE INTO occasion VALUES (?, ?, ?)", (name, day.isoformat(), now))
+
+
+def undone_photos(db: sqlite3.Connection) -> list[tuple[Path, str]]:
+    """The photos whose words were taken back and that are left alone since: where they are, and which."""
+    query = (
+        "SELECT DISTINCT record.path, undone.content_hash FROM undone "
+        "JOIN record ON record.content_hash = undone.content_hash WHERE record.stands = 1"
+    )
+    return [(Path(os.fsdecode(row["path"])), row["content_hash"]) for row in db.execute(query)]
+
+
+def tagged_photos(db: sqlite3.Connection) -> Iterator[tuple[Path, Marker]]:
+    """Every photo that carried our words when it was last looked at, with what the marker said then."""
+    query = (
+        "SELECT path, json_extract(body, '$.marker') AS marker FROM record WHERE rowid IN "
+        "(SELECT max(rowid) FROM record WHERE stands = 1 AND outcome NOT IN (?, ?) GROUP BY path) "
+        "AND json_extract(body, '$.marker') IS NOT NULL"
+    )
+    for row in db.execute(query, (Outcome.FAILED, Outcome.PROPOSED)):
+        yield Path(os.fsdecode(row["path"])), Marker.from_plain(json.loads(row["marker"]))
 
 
 def records_of(db: sqlite3.Connection, day: date) -> list[Record]:
@@ -148,6 +223,12 @@ def record_from_json(text: str) -> Record:
             "notes": tuple(values["notes"]),
             "origins": {Stage(stage): Origin(**origin) for stage, origin in values["origins"].items()},
             "final_fingerprint": None if final is None else Fingerprint(**final),
+            # Not in records of before these were kept:
+            "marker": Marker.from_plain(values["marker"]) if values.get("marker") else None,
+            "rejected": tuple(values.get("rejected", ())),
+            "answers": Draft.from_plain(values.get("answers", {})),
+            "undoes": tuple(values.get("undoes", ())),
+            "undone_words": tuple(values.get("undone_words", ())),
         }
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from tagger_daemon.errors import (
     WriteRefused,
 )
 from tagger_daemon.metadata.exiftool import Answer, ExifTool, path_argument
+from tagger_daemon.metadata.fields import IIM_CHARSET, IIM_DIGEST, IIM_ENVELOPE, NEW_DIGEST, UTF8
 from tagger_daemon.metadata.files import (
     check_folder,
     check_replaceable,
@@ -30,16 +31,16 @@ from tagger_daemon.metadata.files import (
     publish_new,
     temporary_copy,
 )
-from tagger_daemon.metadata.properties import Properties
 from tagger_daemon.metadata.read import picture_hash, show
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.verify import differences
-from tagger_daemon.model import Existing, WritePlan, Written
+from tagger_daemon.model import Existing, NewValue, WritePlan, Written
 from tagger_daemon.settings import MetadataSettings
 
 CREATED = re.compile(r"^\s*1 image files created$", re.MULTILINE)  # exit status 0 alone proves nothing
 NOT_THE_STRUCTURE = re.compile(r"Error (?:creating|opening|writing|renaming)|.*looks more like")
 LABELS = re.compile(r"^(?:Error: |Warning: |\[[Mm]inor\] )+")
+IIM_STATE = frozenset({IIM_CHARSET, IIM_ENVELOPE, IIM_DIGEST})  # set by options of their own
 LONGEST_REASON = 200  # characters; names from inside the file may stand in it
 DISK_FULL = re.compile(r"no space left|disk quota|read-only file system", re.IGNORECASE)
 
@@ -143,9 +144,11 @@ def _edit(exiftool: ExifTool, source: Path, temp: Path, plan: WritePlan) -> None
     """Make the edited copy `temp` of `source`, and prove that it is what was planned."""
     before, charset = show(exiftool, source)
     values = {write.tag: write.value for write in plan.writes}
-    copy_iim, finish_iim = _iim_options(values, before)
-    with exiftool.values_file(values) as given, _as_output(exiftool, temp) as output:
-        options = ("-api", "LargeFileSupport=1", *charset, *copy_iim, given, *finish_iim)
+    given = {tag: value for tag, value in values.items() if value is not None and tag not in IIM_STATE}
+    removed = [f"-{tag}=" for tag, value in values.items() if value is None]
+    copy_iim, finish_iim = _iim_options(values)
+    with exiftool.values_file(given) as file, _as_output(exiftool, temp) as output:
+        options = ("-api", "LargeFileSupport=1", *charset, *copy_iim, file, *removed, *finish_iim)
         answer = exiftool.ask(*options, "-o", output, path_argument(source))
     _check_answer(answer, plan, temp)
     after, _ = show(exiftool, temp)
@@ -154,21 +157,22 @@ def _edit(exiftool: ExifTool, source: Path, temp: Path, plan: WritePlan) -> None
         raise VerificationFailed(f"{plan.target.name} was left alone: {'; '.join(wrong[:3])}")
 
 
-def _iim_options(tags: Iterable[str], before: Properties) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _iim_options(
+    values: Mapping[str, NewValue],
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the options before and after the values where the legacy block is written to, else none.
 
-    The whole block is read and written anew, so that its old encoding becomes UTF-8 for all its fields;
-    those that get new values are left out, or lists would be doubled. The digest tells Adobe's programs
-    that block and XMP agree; one that says that they do not stays, because then those programs show what
-    a person wrote into the block, and not what XMP says.
+    The whole block is read and written anew, so that its old encoding becomes UTF-8 for all its fields, or
+    its old one again when our words are taken back; those that get new values are left out, or lists would
+    be doubled.
     """
-    iim = [tag for tag in tags if tag.startswith("IPTC:")]
+    iim = [tag for tag in values if tag.startswith("IPTC:")]
     if not iim:
         return (), ()
     copied = ("-tagsfromfile", "@", "-iptc:all", *(f"--{tag}" for tag in iim))
-    digest = before.text("Photoshop:IPTCDigest")
-    in_step = digest is None or digest == before.text("File:CurrentIPTCDigest")
-    return copied, ("-IPTC:CodedCharacterSet=UTF8", *(("-IPTCDigest=new",) if in_step else ()))
+    charset = () if values.get(IIM_CHARSET, UTF8) is None else (f"-{IIM_CHARSET}=UTF8",)
+    digest = (f"-{IIM_DIGEST}={NEW_DIGEST}",) if values.get(IIM_DIGEST) == NEW_DIGEST else ()
+    return copied, (*charset, *digest)
 
 
 @contextmanager

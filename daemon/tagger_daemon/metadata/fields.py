@@ -5,23 +5,57 @@ Pure. Lengths: IPTC IIM 4.2 for the legacy block, IPTC Photo Metadata 2021.1 for
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
+from dataclasses import dataclass
+
+from tagger_daemon.model import Value
 
 TITLE = "XMP-dc:Title"
 DESCRIPTION = "XMP-dc:Description"
+HEADLINE = "XMP-photoshop:Headline"
+ALT_TEXT = "XMP-iptcCore:AltTextAccessibility"
+EXTENDED_DESCRIPTION = "XMP-iptcCore:ExtDescrAccessibility"
+CAPTION_WRITER = "XMP-photoshop:CaptionWriter"
 KEYWORDS = "XMP-dc:Subject"
 HIERARCHICAL = "XMP-lr:HierarchicalSubject"
-ALT_TEXT = "XMP-iptcCore:AltTextAccessibility"
-HEADLINE = "XMP-photoshop:Headline"
+TAGS_LIST = "XMP-digiKam:TagsList"
 SIDECAR_FOR = "XMP-photoshop:SidecarForExtension"
 METADATA_DATE = "XMP-xmp:MetadataDate"
 
 IIM_TITLE = "IPTC:ObjectName"
 IIM_DESCRIPTION = "IPTC:Caption-Abstract"
+IIM_HEADLINE = "IPTC:Headline"
+IIM_WRITER = "IPTC:Writer-Editor"
 IIM_KEYWORDS = "IPTC:Keywords"
+IIM_CHARSET = "IPTC:CodedCharacterSet"
+IIM_ENVELOPE = "IPTC:EnvelopeRecordVersion"
+IIM_DIGEST = "Photoshop:IPTCDigest"
+UTF8 = "\x1b%G"  # how a legacy block declares it (ISO 2022)
+NEW_DIGEST = "new"  # to be worked out anew from the block as it is then
 EXIF_DESCRIPTION = "IFD0:ImageDescription"
+
+#: The other fields that block and XMP have in common (XMP-Toolkit-SDK, ReconcileIPTC): never written to.
+IIM_TWINS = {
+    "IPTC:By-line": "XMP-dc:Creator",
+    "IPTC:By-lineTitle": "XMP-photoshop:AuthorsPosition",
+    "IPTC:Category": "XMP-photoshop:Category",
+    "IPTC:City": "XMP-photoshop:City",
+    "IPTC:CopyrightNotice": "XMP-dc:Rights",
+    "IPTC:Country-PrimaryLocationCode": "XMP-iptcCore:CountryCode",
+    "IPTC:Country-PrimaryLocationName": "XMP-photoshop:Country",
+    "IPTC:Credit": "XMP-photoshop:Credit",
+    "IPTC:OriginalTransmissionReference": "XMP-photoshop:TransmissionReference",
+    "IPTC:Province-State": "XMP-photoshop:State",
+    "IPTC:Source": "XMP-photoshop:Source",
+    "IPTC:SpecialInstructions": "XMP-photoshop:Instructions",
+    "IPTC:Sub-location": "XMP-iptcCore:Location",
+    "IPTC:SupplementalCategories": "XMP-photoshop:SupplementalCategories",
+}
+
+#: Other programs' stores of keywords: evidence of a person's work, and never written to.
+OTHER_KEYWORDS = ("XMP-microsoft:LastKeywordXMP", "XMP-acdsee:Keywords", "XMP-mediapro:CatalogSets")
+ACDSEE_CATEGORIES = "XMP-acdsee:Categories"
 
 MARKER_SCHEMA = "XMP-tagger:SchemaVersion"
 MARKER_TOOL = "XMP-tagger:ToolVersion"
@@ -30,15 +64,66 @@ MARKER_CONTENT = "XMP-tagger:ContentHash"
 MARKER_FIELDS = "XMP-tagger:Fields"
 MARKER_MODELS = "XMP-tagger:Models"
 MARKER_KEYWORDS = "XMP-tagger:AIKeywords"
+MARKER_HIERARCHY = "XMP-tagger:AIHierarchy"
+MARKER_TAGS = "XMP-tagger:AITagsList"
+MARKER_REJECTED = "XMP-tagger:Rejected"
+MARKER = (
+    *(MARKER_SCHEMA, MARKER_TOOL, MARKER_DATE, MARKER_CONTENT, MARKER_FIELDS, MARKER_MODELS),
+    *(MARKER_KEYWORDS, MARKER_HIERARCHY, MARKER_TAGS, MARKER_REJECTED),
+)
 SCHEMA_VERSION = 1
 
 DEFAULT_LANGUAGE = "-x-default"  # written without it, a tag's other languages would be deleted
 
 LONGEST_TEXT = 8000  # characters; longer ones make exiftool split the XMP of a JPEG
 LONGEST_ALT_TEXT = 250  # characters, IPTC's recommendation
-LONGEST_IIM_TITLE = 64  # bytes
 LONGEST_IIM_KEYWORD = 64  # bytes
-LONGEST_IIM_DESCRIPTION = 2000  # bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextField(Value):
+    """A field that takes one text: where it stands and what fits."""
+
+    label: str  # as Lightroom calls it
+    tag: str  # where it is written
+    iim: str | None = None  # its place in the legacy block
+    iim_bytes: int = 0  # that fit there
+    longest: int = LONGEST_TEXT  # characters
+    lines: bool = False  # it may have several
+    languages: bool = True  # it is kept in several languages, of which the default one is ours
+
+    @property
+    def write_tag(self) -> str:
+        """The name by which it is written, without touching its other languages."""
+        return self.tag + DEFAULT_LANGUAGE if self.languages else self.tag
+
+    def fit(self, text: str) -> str:
+        """Return a text as this field takes it."""
+        return cut_at_word(clean_text(text) if self.lines else clean_line(text), self.longest)
+
+
+#: By the names that the settings use.
+TEXT_FIELDS = {
+    "Title": TextField(label="Title", tag=TITLE, iim=IIM_TITLE, iim_bytes=64),
+    "Headline": TextField(label="Headline", tag=HEADLINE, iim=IIM_HEADLINE, iim_bytes=256, languages=False),
+    "Description": TextField(
+        label="Description", tag=DESCRIPTION, iim=IIM_DESCRIPTION, iim_bytes=2000, lines=True
+    ),
+    "AltTextAccessibility": TextField(label="Alt text", tag=ALT_TEXT, longest=LONGEST_ALT_TEXT),
+    "ExtDescrAccessibility": TextField(label="Extended description", tag=EXTENDED_DESCRIPTION, lines=True),
+    "CaptionWriter": TextField(
+        label="Description writer", tag=CAPTION_WRITER, iim=IIM_WRITER, iim_bytes=32, languages=False
+    ),
+}
+#: Every tag that is ever written, by the name under which exiftool shows it.
+WRITABLE = (
+    *(field.tag for field in TEXT_FIELDS.values()),
+    *(field.iim for field in TEXT_FIELDS.values() if field.iim),
+    *(KEYWORDS, HIERARCHICAL, TAGS_LIST, IIM_KEYWORDS, IIM_CHARSET, IIM_ENVELOPE, IIM_DIGEST),
+    *(SIDECAR_FOR, METADATA_DATE, *MARKER),
+)
+#: Those of them that are lists.
+LISTS = frozenset({KEYWORDS, HIERARCHICAL, TAGS_LIST, IIM_KEYWORDS, *MARKER[-4:]})
 
 _LINE_ENDS = re.compile(r"\r\n?|[\u0085\u2028\u2029]")
 _UNFIT = re.compile(
@@ -71,11 +156,6 @@ def cut_bytes(text: str, length: int) -> str:
     """Return text of at most `length` bytes in UTF-8, no character broken."""
     encoded = text.encode("utf-8")
     return text if len(encoded) <= length else encoded[:length].decode("utf-8", "ignore").rstrip()
-
-
-def text_hash(text: str) -> str:
-    """Return the first 16 hexadecimal digits of a text's SHA-256, by which our own words are known again."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
 
 
 def exiftool_date(iso: str) -> str:

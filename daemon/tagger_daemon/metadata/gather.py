@@ -10,16 +10,14 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
+from typing import Any
 
 from tagger_daemon.metadata import fields
 from tagger_daemon.metadata.merge import union
 from tagger_daemon.metadata.properties import Properties
-from tagger_daemon.model import Facts, Marker
+from tagger_daemon.model import Facts, Marker, TagValue
 
-TITLES = (fields.TITLE, fields.IIM_TITLE)
-HEADLINES = (fields.HEADLINE, "IPTC:Headline")
 CAMERAS_DESCRIPTIONS = (fields.EXIF_DESCRIPTION, "XMP-tiff:ImageDescription")
-DESCRIPTIONS = (fields.DESCRIPTION, fields.IIM_DESCRIPTION, *CAMERAS_DESCRIPTIONS)
 # Where a camera writes, it may put the file's name: DC0003M, DSC_0001, IMG_1234, P1010001.
 CAMERAS_FILE_NAME = re.compile(r"[A-Z]{1,4}[-_]?\d{4,8}[A-Z]?(\.[A-Za-z]{3})?")
 PLACES = (
@@ -29,27 +27,19 @@ PLACES = (
     ("XMP-photoshop:Country", "IPTC:Country-PrimaryLocationName"),
 )
 TAKEN = ("ExifIFD:DateTimeOriginal", "XMP-exif:DateTimeOriginal")
+ACDSEE_ASSIGNED = re.compile(r'Assigned="1">([^<]+)')  # in XML that stands as text in one property
+SHORTEST_CUT = 30  # bytes: a shorter text was not cut to fit into the legacy block's names
 FLASH_FIRED = 1  # bit of EXIF's Flash
 
 Layers = Sequence[Properties]
 
 
-def title(layers: Layers) -> str | None:
-    """Return the title that a person gave."""
-    return _first_text(layers, TITLES)
-
-
-def headline(layers: Layers) -> str | None:
-    """Return the headline, which agencies use for the title."""
-    return _first_text(layers, HEADLINES)
-
-
-def description(layers: Layers, junk: Sequence[str]) -> str | None:
-    """Return the description that a person wrote, in whichever field.
+def texts(layers: Layers, junk: Sequence[str]) -> dict[str, str]:
+    """Return the text of every field that has one, by the field's name, in whichever tag it stands.
 
     Args:
         layers: the properties read.
-        junk: shell patterns, case aside, of captions that cameras write by themselves.
+        junk: shell patterns, case aside, of descriptions that cameras write by themselves.
     """
 
     def is_junk(tag: str, text: str) -> bool:
@@ -57,12 +47,66 @@ def description(layers: Layers, junk: Sequence[str]) -> str | None:
             return True
         return any(fnmatchcase(text.casefold(), pattern.casefold()) for pattern in junk)
 
-    return _first_text(layers, DESCRIPTIONS, is_junk)
+    found: dict[str, str] = {}
+    for name, field in fields.TEXT_FIELDS.items():
+        is_description = field.tag == fields.DESCRIPTION
+        others = CAMERAS_DESCRIPTIONS if is_description else ()
+        text = _first_text(layers, field, others, is_junk if is_description else _nothing)
+        if text:
+            found[name] = text
+    return found
 
 
-def alt_text(layers: Layers) -> str | None:
-    """Return the alternative text."""
-    return _first_text(layers, (fields.ALT_TEXT,))
+def iim_counts(image: Properties) -> bool:
+    """Tell whether the legacy block was edited by a program that knows nothing of XMP: then it is the newer.
+
+    Adobe's programs see that by the digest that is kept of it; one that is missing tells nothing
+    (XMP-Toolkit-SDK, ReconcileIPTC).
+    """
+    digest = image.text(fields.IIM_DIGEST)
+    return digest is not None and digest != image.text("File:CurrentIPTCDigest")
+
+
+def iim_disagrees(image: Properties) -> frozenset[str]:
+    """Return the tags of a newer legacy block that say something else than XMP, and count instead of it."""
+    if not iim_counts(image):
+        return frozenset()
+    pairs = {field.iim: field.tag for field in fields.TEXT_FIELDS.values() if field.iim} | fields.IIM_TWINS
+    texts = {iim for iim, xmp in pairs.items() if not _alike(image.texts(iim), image.texts(xmp))}
+    lists = (image.texts(fields.IIM_KEYWORDS), image.texts(fields.KEYWORDS))
+    listed = set() if len(union(lists[1], lists[0])) == len(lists[1]) else {fields.IIM_KEYWORDS}
+    return frozenset(texts | listed)
+
+
+def _alike(legacy: Sequence[str], xmp: Sequence[str]) -> bool:
+    """Tell whether one block adds nothing to the other; the legacy one may have cut what it holds."""
+    if not legacy or not xmp:
+        return True
+    return len(legacy) == len(xmp) and all(
+        there == here or (len(here.encode()) >= SHORTEST_CUT and there.startswith(here))
+        for here, there in zip(legacy, xmp, strict=True)
+    )
+
+
+def stands(target: Properties, *, with_iim: bool) -> dict[str, TagValue]:
+    """Return what stands in the tags that we may write: exactly, in the default language.
+
+    Args:
+        target: the properties of the file that is written to.
+        with_iim: whether its legacy block is written to as well.
+    """
+    found: dict[str, TagValue] = {}
+    for tag in fields.WRITABLE:
+        if tag not in target.nodes or (tag.startswith(("IPTC:", "Photoshop:")) and not with_iim):
+            continue
+        values = target.texts(tag)
+        if tag in fields.LISTS:
+            found[tag] = values
+        elif values:
+            found[tag] = values[0]
+    if with_iim and iim_is_undeclared_utf8(target):
+        found[fields.IIM_CHARSET] = fields.UTF8
+    return found
 
 
 def keywords(layers: Layers) -> tuple[str, ...]:
@@ -70,6 +114,23 @@ def keywords(layers: Layers) -> tuple[str, ...]:
     return _first_list(
         layers, lambda layer: union(layer.texts(fields.KEYWORDS), layer.texts(fields.IIM_KEYWORDS))
     )
+
+
+def tags_list(layers: Layers) -> tuple[str, ...]:
+    """Return digiKam's keywords as full paths."""
+    return _first_list(layers, lambda layer: layer.texts(fields.TAGS_LIST))
+
+
+def other_keywords(layers: Layers) -> tuple[str, ...]:
+    """Return the keywords in other programs' stores, the last level of each."""
+    found = [text for layer in layers for tag in fields.OTHER_KEYWORDS for text in layer.texts(tag)]
+    found += [
+        text
+        for layer in layers
+        for categories in layer.texts(fields.ACDSEE_CATEGORIES)
+        for text in ACDSEE_ASSIGNED.findall(categories)
+    ]
+    return tuple(re.split(r"[/|]", text)[-1].strip() for text in found if text.strip())
 
 
 def hierarchical(layers: Layers) -> tuple[str, ...]:
@@ -89,6 +150,10 @@ def marker(layers: Layers) -> Marker | None:
                 content_hash=layer.text(fields.MARKER_CONTENT) or "",
                 fields=_hashes(layer.text(fields.MARKER_FIELDS) or "{}"),
                 keywords=layer.texts(fields.MARKER_KEYWORDS),
+                hierarchy=layer.texts(fields.MARKER_HIERARCHY),
+                tags=layer.texts(fields.MARKER_TAGS),
+                rejected=layer.texts(fields.MARKER_REJECTED),
+                models=_models(layer.text(fields.MARKER_MODELS) or "{}"),
             )
     return None
 
@@ -100,7 +165,7 @@ def facts(layers: Layers) -> Facts:
     return Facts(
         taken=_taken(layers),
         latitude=_latitude(layers),
-        place=tuple(name for tags in PLACES if (name := _first_text(layers, tags))),
+        place=tuple(name for tags in PLACES if (name := _first_of(layers, tags))),
         focal_length_35mm=_first_positive(layers, "ExifIFD:FocalLengthIn35mmFormat"),
         exposure_seconds=_first_positive(layers, "ExifIFD:ExposureTime"),
         f_number=_first_positive(layers, "ExifIFD:FNumber"),
@@ -126,14 +191,31 @@ def _nothing(_tag: str, _text: str) -> bool:
 
 
 def _first_text(
-    layers: Layers, tags: Sequence[str], passed_over: Callable[[str, str], bool] = _nothing
+    layers: Layers,
+    field: fields.TextField,
+    others: Sequence[str],
+    passed_over: Callable[[str, str], bool],
 ) -> str | None:
     for layer in layers:
-        for tag in tags:
+        iim = (field.iim,) if field.iim else ()
+        newer = field.iim is not None and iim_counts(layer) and not _agree(layer, field)
+        for tag in (*iim, field.tag, *others) if newer else (field.tag, *iim, *others):
             text = (layer.text(tag) or "").strip()
             if text and not passed_over(tag, text):
                 return text
     return None
+
+
+def _agree(layer: Properties, field: fields.TextField) -> bool:
+    """Tell whether the legacy block says of a field what XMP says, as far as it holds it."""
+    assert field.iim is not None
+    text, legacy = layer.text(field.tag), layer.text(field.iim)
+    return not text or not legacy or legacy in (text, fields.cut_bytes(text, field.iim_bytes))
+
+
+def _first_of(layers: Layers, tags: Sequence[str]) -> str | None:
+    found = (layer.text(tag) or "" for layer in layers for tag in tags)
+    return next((text.strip() for text in found if text.strip()), None)
 
 
 def _first_list(layers: Layers, read: Callable[[Properties], Sequence[str]]) -> tuple[str, ...]:
@@ -176,13 +258,24 @@ def _latitude(layers: Layers) -> float | None:
 
 def _hashes(text: str) -> dict[str, str]:
     """Return the marker's hashes, or none: what stands in a file is not to be trusted."""
+    return {tag: value for tag, value in _table(text).items() if isinstance(value, str)}
+
+
+def _models(text: str) -> dict[str, dict[str, str | None]]:
+    """Return the marker's models, those that are of the right shape."""
+    return {
+        stage: {name: value for name, value in model.items() if value is None or isinstance(value, str)}
+        for stage, model in _table(text).items()
+        if isinstance(model, dict)
+    }
+
+
+def _table(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    if not isinstance(found, dict):
-        return {}
-    return {tag: value for tag, value in found.items() if isinstance(value, str)}
+    return found if isinstance(found, dict) else {}
 
 
 def _is_utf8_read_as_latin(text: str) -> bool:

@@ -1,15 +1,56 @@
-"""Keywords: theirs and ours, none of theirs lost.
+"""Keywords: theirs and ours, none of theirs lost, and none of ours that they threw out brought back.
 
-Pure. Keywords are compared case aside; the spelling that stands in the file stays.
+Pure. Keywords are compared by their letters, case and blanks aside; the spelling that is in the file stays.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from tagger_daemon.metadata.fields import LONGEST_IIM_KEYWORD, clean_line, cut_bytes
+from tagger_daemon.model import Value
 
 _SEPARATORS = str.maketrans(dict.fromkeys("|,;<>/", " "))  # each means something to some photo program
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Merged(Value):
+    """One list after a merge."""
+
+    words: tuple[str, ...]  # the whole list, in the order in which it is written
+    ours: tuple[str, ...]  # those of them that are ours, as they stand in the list
+    rejected: tuple[str, ...]  # ours of before that a person removed: never again
+
+
+def merge(
+    current: Sequence[str], last: Iterable[str], proposed: Iterable[str], rejected: Iterable[str]
+) -> Merged:
+    """Join what stands in a list with what we propose, by what we last wrote there.
+
+    What a person wrote stays as it is and where it is. What is ours stays if it is proposed again, else goes.
+    What was ours and is gone was removed by a person; it does not come back, however often it is proposed.
+
+    Args:
+        current: what stands there now.
+        last: what of it, or of what stood there, is ours.
+        proposed: what should stand there of ours.
+        rejected: what a person removed before.
+    """
+    standing = {key(word) for word in current}
+    ours_before = {key(word) for word in last}
+    wanted = {key(word): word for word in reversed(tuple(proposed)) if key(word)}
+    refused = {key(word): word for word in (*rejected, *last) if key(word) not in standing}
+    kept = tuple(word for word in current if key(word) not in ours_before or key(word) in wanted)
+    added = tuple(
+        word for word in reversed(wanted.values()) if key(word) not in standing and key(word) not in refused
+    )
+    return Merged(
+        words=(*kept, *added),
+        ours=(*(word for word in kept if key(word) in ours_before), *added),
+        rejected=tuple(refused.values()),
+    )
 
 
 def clean_keyword(text: str) -> str:
@@ -19,34 +60,45 @@ def clean_keyword(text: str) -> str:
 
 def union(xmp: Sequence[str], iim: Sequence[str]) -> tuple[str, ...]:
     """Return XMP's keywords as they are, then those of the legacy block that are not the same cut short."""
-    known = {_key(word) for word in xmp} | {_key(cut_bytes(word, LONGEST_IIM_KEYWORD)) for word in xmp}
-    return (*xmp, *_unknown(iim, known))
+    known = {key(word) for word in xmp} | {key(cut_bytes(word, LONGEST_IIM_KEYWORD)) for word in xmp}
+    return (*xmp, *distinct(iim, known))
 
 
-def added(proposed: Iterable[str], theirs: Iterable[str], hierarchical: Iterable[str]) -> tuple[str, ...]:
-    """Return those of our keywords that the photo does not have yet, flat or as a leaf of a hierarchy."""
-    known = {_key(word) for word in theirs} | {_key(path.rpartition("|")[2]) for path in hierarchical}
-    return _unknown((clean_keyword(word) for word in proposed), known)
+def leaf(path: str, separator: str = "|") -> str:
+    """Return the last level of a hierarchical keyword."""
+    return path.rpartition(separator)[2]
 
 
-def for_iim(theirs: Iterable[str], keywords: Iterable[str]) -> tuple[str, ...]:
-    """Return those that stand in the legacy block as they are, then those of all keywords that it lacks.
+def levels(paths: Iterable[str], separator: str = "|") -> set[str]:
+    """Return the keys of all levels of hierarchical keywords."""
+    return {key(level) for path in paths for level in path.split(separator)}
 
-    It holds 64 bytes each.
+
+def for_iim(stood: Iterable[str], keywords: Iterable[str], dropped: Iterable[str]) -> tuple[str, ...]:
+    """Return what is to stand in the legacy block, which holds 64 bytes a keyword.
+
+    Args:
+        stood: what stands there; its spelling stays.
+        keywords: all that the photo has now.
+        dropped: what it had, and has no more.
     """
-    stood = tuple(cut_bytes(word, LONGEST_IIM_KEYWORD) for word in theirs if word.strip())
-    known = {_key(word) for word in stood}
-    return (*stood, *_unknown((cut_bytes(word, LONGEST_IIM_KEYWORD) for word in keywords), known))
+    gone = {key(cut_bytes(word, LONGEST_IIM_KEYWORD)) for word in dropped}
+    kept = tuple(cut_bytes(word, LONGEST_IIM_KEYWORD) for word in stood if word.strip())
+    kept = tuple(word for word in kept if key(word) not in gone)
+    known = {key(word) for word in kept}
+    return (*kept, *distinct((cut_bytes(word, LONGEST_IIM_KEYWORD) for word in keywords), known))
 
 
-def _unknown(words: Iterable[str], known: set[str]) -> tuple[str, ...]:
+def distinct(words: Iterable[str], known: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return each word once, by its first spelling, without blanks and those whose keys are known."""
+    known = frozenset(known)
     found: dict[str, str] = {}
     for word in words:
-        key = _key(word)
-        if key and key not in known:
-            found.setdefault(key, word)
+        if key(word) and key(word) not in known:
+            found.setdefault(key(word), word)
     return tuple(found.values())
 
 
-def _key(word: str) -> str:
-    return " ".join(word.split()).casefold()
+def key(word: str) -> str:
+    """Return what two spellings of one keyword have in common."""
+    return unicodedata.normalize("NFC", " ".join(word.split()).casefold())

@@ -1,159 +1,330 @@
-"""What is to be written: empty fields are filled, keywords added, and nothing of a person's is replaced.
+"""What is to be written: empty fields are filled, our own words renewed, nothing of a person's replaced.
 
-Pure.
+Pure. `ownership` says whose a field is, `merge` joins the keywords; this makes the writes, and the marker
+that says what they are.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tagger_daemon.metadata import fields
-from tagger_daemon.metadata.merge import added, for_iim
+from tagger_daemon.metadata.merge import (
+    Merged,
+    clean_keyword,
+    distinct,
+    for_iim,
+    key,
+    leaf,
+    levels,
+    merge,
+)
 from tagger_daemon.metadata.naming import extension
-from tagger_daemon.model import Annotation, Existing, Kept, Origin, TagWrite, WritePlan
+from tagger_daemon.metadata.ownership import Owner, owner, writable
+from tagger_daemon.model import (
+    Annotation,
+    Existing,
+    Kept,
+    Marker,
+    Mode,
+    NewValue,
+    Policy,
+    Stage,
+    TagValue,
+    TagWrite,
+    Value,
+    WritePlan,
+    text_hash,
+)
 
-A_PERSONS = "a person's words"
-OUR_OWN = "our own words from before"
+REASONS = {
+    Owner.HUMAN: "a person's words",
+    Owner.EDITED: "a person changed our words",
+    Owner.REMOVED: "a person removed our words",
+    Owner.OURS: "our own words from before",
+}
 
 
-def already_tagged(existing: Existing) -> str | None:
-    """Return in plain words why nothing is to be done for a photo, or None if there is."""
-    if existing.marker is not None:
-        day = existing.marker.written_at[:10]
-        return f"already tagged by tagger-daemon on {day}" if day else "already tagged by tagger-daemon"
-    titled = existing.title or existing.headline
-    if titled and existing.description and (existing.keywords or existing.hierarchical):
-        return "already has a title, keywords and a description"
-    return None
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Lists(Value):
+    """The lists of keywords as they shall stand, and what in them is ours."""
+
+    values: Mapping[str, tuple[str, ...]]  # tag -> whole list
+    flat: Merged
+    hierarchy: Merged
+    tags: Merged
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Texts(Value):
+    """The texts that shall be written, by tag; and why others are not."""
+
+    values: Mapping[str, str] = field(default_factory=dict)  # tag, as it is read -> text
+    by_field: Mapping[str, str] = field(default_factory=dict)  # field name -> text
+    kept: tuple[Kept, ...] = ()
 
 
 def make_plan(
-    existing: Existing, annotation: Annotation, *, content_hash: str | None, tool_version: str, now: str
+    existing: Existing,
+    annotation: Annotation,
+    policy: Policy,
+    *,
+    content_hash: str | None,
+    tool_version: str,
+    now: str,
 ) -> WritePlan:
-    """Decide what is written for one photo.
+    """Decide what is written for one photo. Where all stands as it should, nothing is.
 
     Args:
-        existing: what file and sidecar say.
+        existing: what file and sidecar say, with the marker that counts.
         annotation: the models' answers.
+        policy: what may be written.
         content_hash: of the picture data, for the marker; None where there is none.
         tool_version: ours, for the marker.
         now: ISO 8601 with zone, whole seconds.
     """
-    caption = fields.clean_line(annotation.caption)
-    description = fields.clean_text(annotation.description)
-    alt_text = fields.cut_at_word(caption, fields.LONGEST_ALT_TEXT)
-    new_words = added(annotation.keywords, existing.keywords, existing.hierarchical)
-    kept: list[Kept] = []
-    texts = {
-        **_fill(existing, kept, "Title", existing.title, caption, fields.TITLE, fields.IIM_TITLE),
-        **_fill(
-            existing, kept, "Description", existing.description, description, fields.DESCRIPTION,
-            fields.IIM_DESCRIPTION,
-        ),
-        **_fill(existing, kept, "Alt text", existing.alt_text, alt_text, fields.ALT_TEXT, None),
-    }  # fmt: skip
-    lists = _keyword_lists(existing, new_words)
+    texts = _texts(existing, annotation, policy)
+    lists = _lists(existing, annotation, policy)
+    kept = texts.kept
     if existing.keywords or existing.hierarchical:
-        kept.append(Kept(field="Keywords", reason="those that were there stay"))
-    if not texts and not lists:
-        return WritePlan(existing=existing, result=existing, writes=(), kept=tuple(kept))
-    writes = [TagWrite(tag=_in_default_language(tag), value=text) for tag, text in texts.items()]
-    stood = {
-        fields.KEYWORDS: existing.keywords,
-        fields.HIERARCHICAL: existing.hierarchical,
-        fields.IIM_KEYWORDS: existing.iptc_keywords,
-    }
-    writes += [TagWrite(tag=tag, value=words, before=stood[tag] or None) for tag, words in lists.items()]
-    if existing.source_fingerprint is None:
-        writes.append(TagWrite(tag=fields.SIDECAR_FOR, value=extension(existing.photo.path).upper()))
-    writes.append(TagWrite(tag=fields.METADATA_DATE, value=fields.exiftool_date(now)))
-    writes += _marker(existing, annotation, texts, new_words, content_hash, tool_version, now)
+        kept += (Kept(field="Keywords", reason="a person's words stay"),)
+    marker = _marker(existing, annotation, texts, lists, content_hash, tool_version, now)
     result = existing.evolve(
-        title=texts.get(fields.TITLE, existing.title),
-        description=texts.get(fields.DESCRIPTION, existing.description),
-        alt_text=texts.get(fields.ALT_TEXT, existing.alt_text),
-        keywords=lists.get(fields.KEYWORDS, existing.keywords),
-        hierarchical=lists.get(fields.HIERARCHICAL, existing.hierarchical),
+        texts={**existing.texts, **texts.by_field},
+        keywords=lists.flat.words,
+        hierarchical=lists.hierarchy.words,
+        tags_list=lists.tags.words,
+        marker=marker,
     )
-    return WritePlan(existing=existing, result=result, writes=tuple(writes), kept=tuple(kept))
+    seen: dict[str, TagValue | None] = {**texts.values, **lists.values}
+    visible = {tag: value for tag, value in seen.items() if existing.stands.get(tag) != (value or None)}
+    if not visible:
+        return WritePlan(existing=existing, result=result, writes=(), kept=kept, content_hash=content_hash)
+    values: dict[str, NewValue] = {**visible}
+    if existing.source_fingerprint is None:
+        values[fields.SIDECAR_FOR] = extension(existing.photo.path).upper()
+    values |= _iim_values(existing, visible)
+    values[fields.METADATA_DATE] = fields.exiftool_date(now)
+    values |= marker_values(marker)
+    return WritePlan(
+        existing=existing,
+        result=result,
+        writes=as_writes(values, existing.stands),
+        kept=kept,
+        content_hash=content_hash,
+    )
 
 
-def _fill(
-    existing: Existing, kept: list[Kept], name: str, current: str | None, text: str, tag: str, iim: str | None
-) -> dict[str, str]:
-    """Return the texts for one field, none if it is taken, and note then that it was kept."""
-    if current:
-        ours = existing.marker is not None and existing.marker.fields.get(tag) == fields.text_hash(current)
-        kept.append(Kept(field=name, reason=OUR_OWN if ours else A_PERSONS))
+def as_writes(values: Mapping[str, NewValue], stands: Mapping[str, TagValue]) -> tuple[TagWrite, ...]:
+    """Return the writes that bring tags to these values; those that have them need none.
+
+    Args:
+        values: tag, as it is read -> what shall stand there; None or an empty list: it is to be removed.
+        stands: what stands there now.
+    """
+    writes = []
+    for tag, value in values.items():
+        wanted = None if value in (None, ()) else value
+        if stands.get(tag) == (str(wanted) if isinstance(wanted, int) else wanted):
+            continue
+        writes.append(TagWrite(tag=_WRITE_NAMES.get(tag, tag), value=wanted, before=stands.get(tag)))
+    return tuple(writes)
+
+
+def read_name(tag: str) -> str:
+    """Return the name under which a written tag is shown: that of its default language."""
+    return tag.removesuffix(fields.DEFAULT_LANGUAGE)
+
+
+def marker_values(marker: Marker | None) -> dict[str, NewValue]:
+    """Return the tags of a marker; of none, that all of them are to be removed."""
+    if marker is None:
+        return dict.fromkeys(fields.MARKER)
+    return {
+        fields.MARKER_SCHEMA: marker.schema_version,
+        fields.MARKER_TOOL: marker.tool_version,
+        fields.MARKER_DATE: marker.written_at,
+        fields.MARKER_CONTENT: marker.content_hash or None,
+        fields.MARKER_FIELDS: _json(marker.fields),
+        fields.MARKER_MODELS: _json(marker.models),
+        fields.MARKER_KEYWORDS: marker.keywords,
+        fields.MARKER_HIERARCHY: marker.hierarchy,
+        fields.MARKER_TAGS: marker.tags,
+        fields.MARKER_REJECTED: marker.rejected,
+    }
+
+
+def _iim_values(existing: Existing, visible: Mapping[str, object]) -> dict[str, str]:
+    """Return what a legacy block that is written to says of itself: that it is UTF-8, and in step with XMP.
+
+    One that is newer than XMP, and says something else, stays the one that counts: with a fresh digest
+    Adobe's programs would show what XMP says instead of what a person wrote into the block.
+    """
+    written = {tag for tag in visible if tag.startswith("IPTC:")}
+    if not written:
         return {}
-    if not text:
-        return {}
-    texts = {tag: text}
-    if existing.has_iptc and iim is not None:
-        longest = fields.LONGEST_IIM_TITLE if iim == fields.IIM_TITLE else fields.LONGEST_IIM_DESCRIPTION
-        texts[iim] = fields.cut_bytes(text, longest)
-    return texts
+    values = {fields.IIM_CHARSET: fields.UTF8}
+    if existing.iim_disagrees <= written:
+        values[fields.IIM_DIGEST] = fields.NEW_DIGEST
+    return values
 
 
-def _keyword_lists(existing: Existing, new_words: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Return the whole lists to be written: exiftool replaces a list, or doubles it."""
-    if not new_words:
-        return {}
-    lists = {fields.KEYWORDS: (*existing.keywords, *new_words)}
-    if existing.hierarchical:  # some programs look at nothing else once it is there
-        lists[fields.HIERARCHICAL] = (*existing.hierarchical, *new_words)
-    if existing.has_iptc:
-        lists[fields.IIM_KEYWORDS] = for_iim(existing.iptc_keywords, lists[fields.KEYWORDS])
-    return lists
+_WRITE_NAMES = {text.tag: text.write_tag for text in fields.TEXT_FIELDS.values()}
+
+
+def _texts(existing: Existing, annotation: Annotation, policy: Policy) -> _Texts:
+    values: dict[str, str] = {}
+    by_field: dict[str, str] = {}
+    kept: list[Kept] = []
+    written: set[Stage] = set()
+    for stage in (Stage.CAPTION, Stage.DESCRIPTION):
+        # The writer's name comes last: it goes beside words that are ours, if there are any.
+        for name in sorted(policy.fields.get(stage, ()), key=lambda name: name == "CaptionWriter"):
+            place = fields.TEXT_FIELDS[name]
+            text = place.fit(_answer(stage, name, annotation))
+            if not writable(name, existing, policy):
+                whose = owner(place, existing.texts.get(name), existing.marker)
+                kept.append(Kept(field=place.label, reason=REASONS[whose]))
+            elif text and (name != "CaptionWriter" or stage in written):
+                written.add(stage)
+                by_field[name] = values[place.tag] = text
+                if existing.has_iptc and place.iim:
+                    values[place.iim] = fields.cut_bytes(text, place.iim_bytes)
+    return _Texts(values=values, by_field=by_field, kept=tuple(kept))
+
+
+def _answer(stage: Stage, name: str, annotation: Annotation) -> str:
+    answer = annotation.caption if stage is Stage.CAPTION else annotation.description
+    if answer is None:
+        return ""
+    if name == "CaptionWriter":
+        origin = annotation.origins.get(stage)
+        return f"AI: {origin.identity['model']}" if origin else ""
+    return answer
+
+
+def _lists(existing: Existing, annotation: Annotation, policy: Policy) -> _Lists:
+    """Merge every list of keywords that there is, or shall be."""
+    marker = existing.marker
+    ours = {key(path) for path in marker.hierarchy} if marker else set()
+    their_paths = [path for path in existing.hierarchical if key(path) not in ours]
+    proposed = _proposed(existing, annotation, policy, their_paths)
+    last = marker.keywords if marker else ()
+    flat = merge(_standing(existing, last), last, proposed, existing.rejected)
+    values = {}
+    if policy.fields.get(Stage.KEYWORDS):
+        values[fields.KEYWORDS] = flat.words
+    else:
+        flat = flat.evolve(words=existing.keywords, ours=last)
+    hierarchy, tags = _paths(existing, flat, policy, their_paths)
+    if existing.hierarchical or hierarchy.words:
+        values[fields.HIERARCHICAL] = hierarchy.words
+    if existing.tags_list:
+        values[fields.TAGS_LIST] = tags.words
+    if existing.has_iptc and fields.KEYWORDS in values:
+        stood = existing.stands.get(fields.IIM_KEYWORDS, ())
+        dropped = [word for word in (*last, *existing.keywords) if key(word) not in _keys(flat.words)]
+        values[fields.IIM_KEYWORDS] = for_iim(stood, flat.words, dropped)
+    if not _touched(existing, flat):
+        values = {}
+    return _Lists(values=values, flat=flat, hierarchy=hierarchy, tags=tags)
+
+
+def _proposed(
+    existing: Existing, annotation: Annotation, policy: Policy, their_paths: Sequence[str]
+) -> tuple[str, ...]:
+    """Return our keywords, without those that a person has in some other place."""
+    last = existing.marker.keywords if existing.marker else ()
+    if annotation.keywords is None or not policy.fields.get(Stage.KEYWORDS):
+        return last
+    elsewhere = {key(leaf(path)) for path in their_paths} | _keys(existing.other_keywords)
+    known = elsewhere - _keys(existing.keywords)
+    kept = last if policy.mode is Mode.FILL else ()
+    return distinct((*kept, *(clean_keyword(word) for word in annotation.keywords)), known)
+
+
+def _standing(existing: Existing, last: Sequence[str]) -> tuple[str, ...]:
+    """Return the keywords that stand, without ours that only the legacy block still has.
+
+    A person removed them by a program that does not know the block.
+    """
+    in_xmp, in_iim = existing.stands.get(fields.KEYWORDS, ()), existing.stands.get(fields.IIM_KEYWORDS, ())
+    left_over = (_keys(in_iim) - _keys(in_xmp)) & _keys(last)
+    return tuple(word for word in existing.keywords if key(word) not in left_over)
+
+
+def _paths(
+    existing: Existing, flat: Merged, policy: Policy, their_paths: Sequence[str]
+) -> tuple[Merged, Merged]:
+    """Merge the hierarchical lists: where there is one, every keyword stands in it.
+
+    Some programs look at nothing else once it is there, so that a list without them would hide the others.
+    """
+    marker = existing.marker
+    placed = levels(their_paths)
+    ours = _keys(flat.ours)
+    root = policy.keyword_root
+    wanted = [
+        f"{root}|{word}" if root and key(word) in ours else word
+        for word in flat.words
+        if key(word) not in placed and "|" not in word
+    ]
+    exists = bool(existing.hierarchical or root or (marker and marker.hierarchy))
+    hierarchy = merge(
+        existing.hierarchical,
+        marker.hierarchy if marker else (),
+        wanted if exists else (),
+        existing.rejected,
+    )
+    ours_tags = _keys(marker.tags) if marker else set()
+    placed = levels([path for path in existing.tags_list if key(path) not in ours_tags], "/")
+    wanted = [f"{root}/{word}" if root else word for word in flat.ours if key(word) not in placed]
+    tags = merge(
+        existing.tags_list,
+        marker.tags if marker else (),
+        wanted if existing.tags_list else (),
+        existing.rejected,
+    )
+    return hierarchy, tags
+
+
+def _touched(existing: Existing, flat: Merged) -> bool:
+    """Tell whether anything of ours comes or goes: a person's lists are not touched for their own sake."""
+    marker = existing.marker
+    return bool(flat.ours) or bool(marker and (marker.keywords or marker.hierarchy or marker.tags))
 
 
 def _marker(
     existing: Existing,
     annotation: Annotation,
-    texts: dict[str, str],
-    new_words: tuple[str, ...],
+    texts: _Texts,
+    lists: _Lists,
     content_hash: str | None,
     tool_version: str,
     now: str,
-) -> list[TagWrite]:
+) -> Marker:
     before = existing.marker
-    hashes = {
-        **(before.fields if before else {}),
-        **{tag: fields.text_hash(text) for tag, text in texts.items()},
-    }
-    words = (*(before.keywords if before else ()), *new_words)
-    models = {stage.value: _models_entry(origin) for stage, origin in annotation.origins.items()}
-    writes = [
-        TagWrite(tag=fields.MARKER_SCHEMA, value=fields.SCHEMA_VERSION),
-        TagWrite(tag=fields.MARKER_TOOL, value=tool_version),
-        TagWrite(tag=fields.MARKER_DATE, value=now),
-        TagWrite(tag=fields.MARKER_FIELDS, value=_json(hashes)),
-        TagWrite(tag=fields.MARKER_MODELS, value=_json(models)),
-    ]
-    if content_hash is not None:
-        writes.append(TagWrite(tag=fields.MARKER_CONTENT, value=content_hash))
-    if words:
-        writes.append(TagWrite(tag=fields.MARKER_KEYWORDS, value=words))
-    return writes
+    hashes = {tag: text_hash(text) for tag, text in texts.values.items()}
+    models = {stage.value: origin.identity for stage, origin in annotation.origins.items()}
+    return Marker(
+        schema_version=fields.SCHEMA_VERSION,
+        tool_version=tool_version,
+        written_at=now,
+        content_hash=content_hash or "",
+        fields={**(before.fields if before else {}), **hashes},
+        keywords=lists.flat.ours,
+        hierarchy=lists.hierarchy.ours,
+        tags=lists.tags.ours,
+        rejected=distinct((*lists.flat.rejected, *lists.hierarchy.rejected, *lists.tags.rejected)),
+        models={**(before.models if before else {}), **models},
+    )
 
 
-def _models_entry(origin: Origin) -> dict[str, str | None]:
-    """Return what a photo may tell about who described it: enough to ask again, no host and no path."""
-    model = origin.model.replace("\\", "/")
-    is_path = model.startswith(("/", "~", ".")) or model[1:3] == ":/"
-    return {
-        "entry": origin.entry,
-        "model": model.rpartition("/")[2] if is_path else model,
-        "digest": origin.digest,
-        "profile": origin.profile,
-        "profile_hash": origin.profile_hash,
-        "registry": origin.registry,
-    }
+def _keys(words: Iterable[str]) -> set[str]:
+    return {key(word) for word in words}
 
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-
-def _in_default_language(tag: str) -> str:
-    return tag if tag.startswith("IPTC:") else tag + fields.DEFAULT_LANGUAGE

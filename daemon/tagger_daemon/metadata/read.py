@@ -88,6 +88,7 @@ def read_existing(
     sidecars = [shown[path.name] for path in place.sidecars]
     layers = [image, *sidecars] if place.embedded else [*sidecars, image]
     two_blocks = image.has_group("IPTC2")
+    own = image if place.embedded else shown.get(place.target.name, Properties())
     notes = [place.note] if place.note else []
     if two_blocks:
         notes.append("two IPTC blocks stand in the file; both are left as they are")
@@ -99,14 +100,14 @@ def read_existing(
         source=place.target,
         embedded=place.embedded,
         source_fingerprint=target_fingerprint,
-        title=gather.title(layers),
-        headline=gather.headline(layers),
-        description=gather.description(layers, ignore_captions),
-        alt_text=gather.alt_text(layers),
+        stands=gather.stands(own, with_iim=has_iptc),
+        texts=gather.texts(layers, ignore_captions),
         keywords=gather.keywords(layers),
         hierarchical=gather.hierarchical(layers),
+        tags_list=gather.tags_list(layers),
+        other_keywords=gather.other_keywords([image, *sidecars]),
         has_iptc=has_iptc,
-        iptc_keywords=image.texts(fields.IIM_KEYWORDS) if has_iptc else (),
+        iim_disagrees=gather.iim_disagrees(image) if has_iptc else frozenset(),
         marker=gather.marker(layers),
         facts=gather.facts([image, *sidecars]),
         notes=tuple(notes),

@@ -12,7 +12,7 @@ from tagger_daemon.metadata.exiftool import ExifTool, path_argument
 from tagger_daemon.metadata.plan import make_plan
 from tagger_daemon.metadata.read import picture_hash, read_existing
 from tagger_daemon.metadata.sidecar import EMPTY
-from tagger_daemon.model import Annotation, Existing, Photo, WritePlan, Written
+from tagger_daemon.model import Annotation, Existing, Photo, Policy, WritePlan, Written
 from tagger_daemon.settings import MetadataSettings
 
 
@@ -86,17 +86,25 @@ class MetadataStore:
         """
         check_writable(existing, self._settings)
 
-    def plan(self, existing: Existing, annotation: Annotation) -> WritePlan:
-        """Return what is to be written, as `make_plan` does, with the photo's content hash and the time.
+    def content_hash(self, photo: Photo) -> str:
+        """Return the hash of a photo's picture data: what it is, whatever its name and its metadata.
 
         Raises:
             PhotoGone: it is not there any more.
             PhotoUnreadable: the file is damaged.
         """
+        return picture_hash(self._exiftool, photo.path)
+
+    def plan(self, existing: Existing, annotation: Annotation, policy: Policy) -> WritePlan:
+        """Return what is to be written, as `make_plan` does, with the photo's content hash and the time.
+
+        Raises what `content_hash` raises.
+        """
         return make_plan(
             existing,
             annotation,
-            content_hash=picture_hash(self._exiftool, existing.photo.path),
+            policy,
+            content_hash=self.content_hash(existing.photo),
             tool_version=self._tool_version,
             now=self._now().isoformat(timespec="seconds"),
         )

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tagger_daemon.metadata.fields import DEFAULT_LANGUAGE
+from tagger_daemon.metadata.fields import DEFAULT_LANGUAGE, IIM_DIGEST, NEW_DIGEST
 from tagger_daemon.metadata.properties import Node, Properties
-from tagger_daemon.model import TagWrite
+from tagger_daemon.model import NewValue, TagWrite
 
 FREE_GROUPS = (
     "ExifTool:",
@@ -50,9 +50,9 @@ def differences(before: Properties, after: Properties, writes: Sequence[TagWrite
     planned = {write.tag.removesuffix(DEFAULT_LANGUAGE): write.value for write in writes}
     free = FREE_TAGS | (FREE_WITH_IIM if any(tag.startswith("IPTC:") for tag in planned) else set())
     wrong = [
-        f"{tag} was not written as planned"
+        f"{tag} was not {'removed' if value is None else 'written'} as planned"
         for tag, value in planned.items()
-        if after.texts(tag) != (value if isinstance(value, tuple) else (str(value),))
+        if (tag, value) != (IIM_DIGEST, NEW_DIGEST) and after.texts(tag) != _texts_of(value)
     ]
     for tag in sorted(before.nodes.keys() | after.nodes.keys()):
         if tag in planned or tag in free or tag.startswith(FREE_GROUPS) or POSITION.fullmatch(tag):
@@ -60,6 +60,12 @@ def differences(before: Properties, after: Properties, writes: Sequence[TagWrite
         if _solid(before, tag) != _solid(after, tag):
             wrong.append(f"{tag} changed")
     return tuple(wrong)
+
+
+def _texts_of(value: NewValue) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    return value if isinstance(value, tuple) else (str(value),)
 
 
 def _solid(properties: Properties, tag: str) -> list[Node]:

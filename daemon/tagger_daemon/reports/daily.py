@@ -15,10 +15,14 @@ HIGHLIGHTS = 8
 EXCERPT_LETTERS = 160
 NAMES_SHOWN = 10  # of the photos that failed for one reason
 
+#: Shown even where there are none.
+_USUAL = (Outcome.WRITTEN, Outcome.UNCHANGED, Outcome.SKIPPED, Outcome.FAILED)
 _MEANINGS = {
     Outcome.WRITTEN: "metadata written",
     Outcome.UNCHANGED: "already carried what would have been written",
     Outcome.SKIPPED: "already tagged, no model asked",
+    Outcome.PROPOSED: "to be reviewed, nothing written",
+    Outcome.UNDONE: "our words taken back by a person",
     Outcome.FAILED: "given up, see below",
 }
 
@@ -68,15 +72,19 @@ def _summary(photos: Sequence[Record]) -> str:
         f"{count[Outcome.WRITTEN]} got new metadata",
         f"{count[Outcome.UNCHANGED] + count[Outcome.SKIPPED]} needed none",
     ]
+    if proposed := count[Outcome.PROPOSED]:
+        clauses.append(f"{proposed} got proposals")
+    if undone := count[Outcome.UNDONE]:
+        clauses.append(f"{undone} had our words taken back")
     failed = count[Outcome.FAILED]
-    return f"{clauses[0]}: {clauses[1]}, {clauses[2]}, and {failed or 'none'} failed."
+    return f"{clauses[0]}: {', '.join(clauses[1:])}, and {failed or 'none'} failed."
 
 
 def _totals(photos: Sequence[Record]) -> list[str]:
     if not photos:
         return []
     count = Counter(record.outcome for record in photos)
-    rows = [(outcome.value, str(count[outcome]), _MEANINGS[outcome]) for outcome in Outcome]
+    rows = [(outcome.value, str(count[outcome]), _MEANINGS[outcome]) for outcome in _shown(photos)]
     return table(("Outcome", "Photos", "Meaning"), rows)
 
 
@@ -89,10 +97,17 @@ def _folders(photos: Sequence[Record]) -> list[str]:
     folders: defaultdict[str, Counter[Outcome]] = defaultdict(Counter)
     for record in photos:
         folders[str(record.photo.path.parent)][record.outcome] += 1
+    shown = _shown(photos)
     rows = [
-        (plain(folder), *(str(folders[folder][outcome]) for outcome in Outcome)) for folder in sorted(folders)
+        (plain(folder), *(str(folders[folder][outcome]) for outcome in shown)) for folder in sorted(folders)
     ]
-    return table(("Folder", *(outcome.value.capitalize() for outcome in Outcome)), rows)
+    return table(("Folder", *(outcome.value.capitalize() for outcome in shown)), rows)
+
+
+def _shown(photos: Sequence[Record]) -> list[Outcome]:
+    """The outcomes that a page has rows and columns for."""
+    there = {record.outcome for record in photos}
+    return [outcome for outcome in Outcome if outcome in there or outcome in _USUAL]
 
 
 def _speed(journeys: Sequence[Record]) -> list[str]:

@@ -28,7 +28,7 @@ from tagger_daemon.errors import (
     TaggerError,
 )
 from tagger_daemon.ledger.records import Ledger
-from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Record, Value
+from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Memory, Photo, Record, Value
 from tagger_daemon.pipeline import Steps, Tools, failed_record, process
 from tagger_daemon.service.clock import now_ms
 from tagger_daemon.settings import QueueSettings
@@ -69,6 +69,15 @@ class Journal:
     async def save_draft(self, job: Job, draft: Draft) -> None:
         """Keep the answers so far."""
         await asyncio.to_thread(self._backlog.save_draft, job, draft, now=now_ms())
+
+    async def recall(self, content_hash: str) -> Memory:
+        """Say what is known of a picture, by its content."""
+        return await asyncio.to_thread(self._ledger.recall, content_hash)
+
+    async def answers_about(self, photo: Photo) -> Draft:
+        """Give the newest answers about the photo of this name, of a journey under way or the last one."""
+        draft = await asyncio.to_thread(self._backlog.draft_of, photo.path)
+        return draft if draft != Draft() else await asyncio.to_thread(self._ledger.answers_about, photo.path)
 
     async def intend(self, record: Record) -> None:
         """Note what is about to be written."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +25,9 @@ from tagger_daemon.intake.probe import look, readable_to_end
 from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
 from tagger_daemon.metadata.exiftool import ExifTool
+from tagger_daemon.metadata.ownership import is_stale
 from tagger_daemon.metadata.store import MetadataStore
-from tagger_daemon.model import Fingerprint
+from tagger_daemon.model import Fingerprint, Mode
 from tagger_daemon.pipeline import Tools
 from tagger_daemon.reports.audit import AuditLog
 from tagger_daemon.service.arrivals import Arrivals
@@ -34,7 +36,8 @@ from tagger_daemon.service.clock import local_now, now_ms
 from tagger_daemon.service.crew import Crew, Journal
 from tagger_daemon.service.heart import Heart
 from tagger_daemon.service.notify import Notifier
-from tagger_daemon.service.parts import Cast, cast, check_folders
+from tagger_daemon.service.pairs import Pairs
+from tagger_daemon.service.parts import Cast, cast, check_folders, policy
 from tagger_daemon.service.recovery import complete_audit, settle_intentions, sweep_folders, take_up
 from tagger_daemon.service.reporting import make_page
 from tagger_daemon.service.snapshot import Phase, Snapshot, take_snapshot
@@ -74,6 +77,7 @@ class Daemon:
         self._hurry = asyncio.Event()
         self._phase = Phase.STARTING
         self._since = local_now()
+        self.run_id = f"{self._since:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
         self._notifier = Notifier()
         self._status_is_old = False  # it could not be written the last time
 
@@ -124,7 +128,9 @@ class Daemon:
         preparer.start()
 
         self._arrivals = Arrivals(settings.folders, settings.intake, self._backlog, arrived=self._wake_crew)
+        self._policy = policy(settings, self._cast)
         self._crew = self._make_crew(metadata, preparer, self._cast)
+        await asyncio.to_thread(self._reopen_stale)
         stack.push_async_callback(self._arrivals.stop)
         await self._arrivals.start()
         # Starting reads every folder: a catch-up that is due today has thereby happened.
@@ -154,6 +160,16 @@ class Daemon:
         settle_intentions(self._database, self._backlog, self._ledger, metadata, now=now_ms())
         complete_audit(self._ledger, self._audit)
 
+    def _reopen_stale(self) -> None:
+        """Have photos described anew whose words are another model's, where that is wished."""
+        if self._policy.mode is not Mode.REFRESH:
+            return
+        with read_only(self.state.database) as db:
+            stale = [path for path, marker in records.tagged_photos(db) if is_stale(marker, self._policy)]
+        count = self._backlog.reopen(stale, now=now_ms())
+        if count:
+            logger.info("{} photos carry words of other models or prompts; they are described anew", count)
+
     def _make_crew(self, metadata: MetadataStore, preparer: Preparer, who: Cast) -> Crew:
         settings = self.settings
         asker = Asker(
@@ -172,6 +188,9 @@ class Daemon:
             show=asker.show,
             journal=Journal(self._backlog, self._ledger),
             now=local_now,
+            policy=self._policy,
+            alone=Pairs().alone,
+            run=self.run_id,
         )
         return Crew(
             database=self._database,
@@ -224,7 +243,7 @@ class Daemon:
     def _introduction(self) -> str:
         folders = ", ".join(str(folder.path) for folder in self.settings.folders)
         entries = ", ".join(f"{stage} by {entry.name}" for stage, entry in self._cast.entries.items())
-        return f"watching {folders}; {entries}; state in {self.state.root}"
+        return f"watching {folders}; {entries}; state in {self.state.root}; this is run {self.run_id}"
 
     async def _models(self) -> None:
         """Have the servers started that are ours to start, then look at every endpoint."""

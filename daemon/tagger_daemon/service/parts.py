@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from tagger_daemon.errors import ConfigurationError
-from tagger_daemon.model import Stage, Value
+from tagger_daemon.model import Identity, Origin, Policy, Stage, Value
 from tagger_daemon.settings import Settings
 from tagger_daemon.vision.entry import Entry, Profile, Registry
 from tagger_daemon.vision.profile import load_profile
@@ -55,6 +55,31 @@ def cast(settings: Settings) -> Cast:
         registry=registry,
         entries=resolve_roles(roles_of(settings), registry),
         profile=load_profile(settings.prompt_profile, directories=own),
+    )
+
+
+def policy(settings: Settings, who: Cast) -> Policy:
+    """Say what may be written, and who would write it now."""
+    current: dict[Stage, Identity] = {
+        stage: Origin(
+            entry=entry.name,
+            model=entry.served_model,
+            digest=entry.digest,
+            registry=who.registry.hash,
+            profile=who.profile.id,
+            profile_hash=who.profile.hash,
+            endpoint="",
+        ).identity
+        for stage, entry in who.entries.items()
+    }
+    metadata = settings.metadata
+    return Policy(
+        mode=metadata.mode,
+        overwrite=settings.overwrite_metadata,
+        fields={stage: getattr(metadata.fields, stage.value) for stage in Stage},
+        keyword_root=metadata.keyword_root,
+        ignore_keywords=metadata.ignore_keywords,
+        current=current,
     )
 
 

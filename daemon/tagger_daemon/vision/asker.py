@@ -123,6 +123,7 @@ class Conversation:
         return Origin(
             entry=entry.name,
             model=reply.model,
+            served=entry.served_model,
             digest=entry.digest,
             registry=self._asker.registry_hash,
             profile=self._asker.profile.id,
