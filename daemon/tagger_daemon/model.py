@@ -293,6 +293,9 @@ class Existing(Value):
     tags_list: tuple[str, ...] = ()  # digiKam's, full paths, `/` between the levels
     other_keywords: tuple[str, ...] = ()  # in stores of other programs that are never written to
     has_iptc: bool = False  # a legacy IIM block stands in the file and has to be kept in step
+    iim_beyond_latin: frozenset[str] = (
+        frozenset()
+    )  # its tags with letters that it could not hold without UTF-8
     iim_disagrees: frozenset[str] = frozenset()  # its tags that count more than XMP's, and say something else
     rejected: tuple[str, ...] = ()  # keywords that are never to be proposed again
     marker: Marker | None = None
@@ -342,6 +345,7 @@ class WritePlan(Value):
     writes: tuple[TagWrite, ...]  # empty: nothing to do
     kept: tuple[Kept, ...] = ()
     content_hash: str | None = None  # of the picture data
+    removes: bool = False  # the target is a sidecar that was ours alone, and goes
 
     @property
     def target(self) -> Path:

@@ -144,21 +144,21 @@ UPDATE job SET state = 'ready', attempts = 0, crashes = 0, due_at = 0, priority 
   error = NULL, error_class = NULL, updated_at = :now
 WHERE state = 'done' AND folder_id = :folder_id AND rel = :rel;
 
+-- name: row_state
+-- Where one photo stands.
+SELECT state FROM job WHERE folder_id = :folder_id AND rel = :rel;
+
 -- name: hold
 -- Keep the daemon from a photo: as if it were being worked on, under a lease that runs out by itself.
 UPDATE job SET state = 'running', lease = lower(hex(randomblob(16))), lease_until = :until,
   lease_generation = generation, updated_at = :now
-WHERE state <> 'running' AND folder_id = :folder_id AND rel = :rel
+WHERE folder_id = :folder_id AND rel = :rel
 RETURNING lease;
-
--- name: has_row
--- Whether a photo of this name was ever taken in.
-SELECT 1 FROM job WHERE folder_id = :folder_id AND rel = :rel;
 
 -- name: let_go
 -- Done with it. A file that changed meanwhile is found by the next scan, as its fingerprint is another one.
-UPDATE job SET state = 'done', size = :size, mtime_ns = :mtime_ns, inode = :inode, draft = NULL, error = NULL,
-  error_class = NULL, crashes = 0, lease = NULL, lease_until = NULL, lease_generation = NULL, updated_at = :now
+UPDATE job SET state = :state, size = :size, mtime_ns = :mtime_ns, inode = :inode,
+  lease = NULL, lease_until = NULL, lease_generation = NULL, updated_at = :now
 WHERE lease = :lease AND state = 'running' AND folder_id = :folder_id AND rel = :rel;
 
 -- name: pause_folder

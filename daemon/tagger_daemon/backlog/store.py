@@ -63,6 +63,15 @@ class Trouble(Value):
     updated_at: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held(Value):
+    """A row that is kept from the daemon for a moment."""
+
+    path: Path
+    lease: str
+    state: JobState  # that it had before, and gets back
+
+
 def _file(name: str) -> str:
     return resources.files("tagger_daemon.backlog").joinpath(name).read_text(encoding="utf-8")
 
@@ -331,26 +340,30 @@ class Backlog:
                 for path in paths
             )
 
-    def hold(self, path: Path, *, now: int, lease_ms: int) -> str | None:
+    def hold(self, path: Path, *, now: int, lease_ms: int) -> Held | None:
         """Take a photo's row away from the daemon while its file is edited by somebody else of ours.
 
         Returns:
-            The lease under which it is held; None where the photo has no row.
+            How it is held; None where the photo has no row.
 
         Raises:
             LeaseLost: the daemon is at work on it.
         """
         with self._database.transaction() as db:
-            values = {**_address(db, path), "now": now, "until": now + lease_ms}
-            held = db.execute(queries()["hold"], values).fetchone()
-            if held is None and db.execute(queries()["has_row"], values).fetchone() is not None:
+            address = _address(db, path)
+            row = db.execute(queries()["row_state"], address).fetchone()
+            if row is None:
+                return None
+            if row["state"] == JobState.RUNNING:
                 raise LeaseLost(f"{path.name} is being worked on by the daemon now; try again")
-            return None if held is None else str(held["lease"])
+            values = {**address, "now": now, "until": now + lease_ms}
+            lease = db.execute(queries()["hold"], values).fetchone()["lease"]
+            return Held(path=path, lease=lease, state=JobState(row["state"]))
 
-    def let_go(self, path: Path, lease: str, fingerprint: Fingerprint, *, now: int) -> None:
-        """Give back a row that was held: the photo is done, and this is what it is like now."""
+    def let_go(self, held: Held, fingerprint: Fingerprint, *, now: int) -> None:
+        """Give back a row that was held, in the state that it had; this is what the photo is like now."""
         with self._database.transaction() as db:
-            values = {**_address(db, path), "lease": lease, "now": now}
+            values = {**_address(db, held.path), "lease": held.lease, "state": held.state, "now": now}
             db.execute(queries()["let_go"], {**values, **_fingerprint_columns(fingerprint)})
 
     def pause_folder(self, folder: Path, *, until: int, why: str) -> None:

@@ -27,6 +27,8 @@ from tagger_daemon.model import (
     Stage,
 )
 
+Connection = sqlite3.Connection
+
 UNDONE = """
 -- Pictures whose words a person had taken back: left alone until the person says otherwise.
 CREATE TABLE undone(
@@ -173,6 +175,54 @@ def tagged_photos(db: sqlite3.Connection) -> Iterator[tuple[Path, Marker]]:
     )
     for row in db.execute(query, (Outcome.FAILED, Outcome.PROPOSED)):
         yield Path(os.fsdecode(row["path"])), Marker.from_plain(json.loads(row["marker"]))
+
+
+def written_records(db: sqlite3.Connection, *, day: date | None = None) -> Iterator[tuple[Path, Record]]:
+    """Every write, all or those of one local day: where its photo is now, and the record."""
+    query = (
+        "SELECT path, body FROM record WHERE stands = 1 AND outcome = ? AND (? IS NULL OR day = ?) "
+        "ORDER BY finished_at, rowid"
+    )
+    text = None if day is None else day.isoformat()
+    for row in db.execute(query, (Outcome.WRITTEN, text, text)):
+        yield Path(os.fsdecode(row["path"])), record_from_json(row["body"])
+
+
+def history_of(db: sqlite3.Connection, content_hash: str) -> list[tuple[Path, Record]]:
+    """All writes of one picture and all that was taken back, oldest first, and where each photo is now."""
+    query = (
+        "SELECT path, body FROM record WHERE stands = 1 AND content_hash = ? AND outcome IN (?, ?) "
+        "ORDER BY finished_at, rowid"
+    )
+    rows = db.execute(query, (content_hash, Outcome.WRITTEN, Outcome.UNDONE))
+    return [(Path(os.fsdecode(row["path"])), record_from_json(row["body"])) for row in rows]
+
+
+def places_of(db: sqlite3.Connection, content_hash: str) -> list[Path]:
+    """Every name under which a picture was ever seen, the newest first."""
+    query = "SELECT path FROM record WHERE content_hash = ? GROUP BY path ORDER BY max(finished_at) DESC"
+    return [Path(os.fsdecode(row["path"])) for row in db.execute(query, (content_hash,))]
+
+
+def contents_below(db: sqlite3.Connection, path: Path) -> list[tuple[Path, str]]:
+    """The photos that are or were at a path, or below it: name and content."""
+    prefix = os.fsencode(path)
+    query = (
+        "SELECT DISTINCT path, content_hash FROM record WHERE stands = 1 AND content_hash IS NOT NULL "
+        "AND (path = ? OR substr(path, 1, length(?) + 1) = CAST(? || X'2F' AS BLOB)) ORDER BY path"
+    )
+    rows = db.execute(query, (prefix, prefix, prefix))
+    return [(Path(os.fsdecode(row["path"])), row["content_hash"]) for row in rows]
+
+
+def runs(db: sqlite3.Connection) -> list[tuple[str, str, int]]:
+    """The runs that wrote anything: name, local day, writes; the newest first."""
+    query = (
+        "SELECT json_extract(body, '$.run') AS run, max(day) AS day, count(*) AS writes FROM record "
+        "WHERE stands = 1 AND outcome = ? GROUP BY run ORDER BY max(finished_at) DESC"
+    )
+    rows = db.execute(query, (Outcome.WRITTEN,))
+    return [(row["run"], row["day"], row["writes"]) for row in rows if row["run"]]
 
 
 def records_of(db: sqlite3.Connection, day: date) -> list[Record]:

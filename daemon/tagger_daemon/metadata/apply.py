@@ -30,6 +30,7 @@ from tagger_daemon.metadata.files import (
     publish,
     publish_new,
     temporary_copy,
+    withdraw,
 )
 from tagger_daemon.metadata.read import picture_hash, show
 from tagger_daemon.metadata.sidecar import EMPTY
@@ -81,6 +82,8 @@ def apply_plan(exiftool: ExifTool, plan: WritePlan, settings: MetadataSettings) 
         with folder_trouble(target.parent):
             if plan.existing.source_fingerprint is None:
                 _create(exiftool, plan, target)
+            elif plan.removes:
+                _remove(exiftool, plan, target)
             else:
                 _replace(exiftool, plan, target, content, settings)
     return Written(
@@ -114,6 +117,17 @@ def _create(exiftool: ExifTool, plan: WritePlan, target: Path) -> None:
         _edit(exiftool, empty, temp, plan)
         check_unchanged(plan.existing.photo)
         publish_new(temp, target)
+
+
+def _remove(exiftool: ExifTool, plan: WritePlan, target: Path) -> None:
+    """Remove a sidecar that is ours alone, once it is proven that nothing would be left in it."""
+    status = _unchanged_status(plan, target)
+    check_replaceable(target, status, allow_hard_links=False)
+    with temporary_copy(target) as temp:
+        _edit(exiftool, target, temp, plan)
+        check_unchanged(plan.existing.photo)
+        _unchanged_status(plan, target)
+        withdraw(target)
 
 
 @contextmanager

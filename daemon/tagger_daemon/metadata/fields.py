@@ -158,6 +158,15 @@ def cut_bytes(text: str, length: int) -> str:
     return text if len(encoded) <= length else encoded[:length].decode("utf-8", "ignore").rstrip()
 
 
+def is_latin(text: str) -> bool:
+    """Tell whether a text could stand in a legacy block that declares no encoding: exiftool's `Latin`."""
+    try:
+        text.encode("cp1252")
+    except UnicodeError:
+        return False
+    return True
+
+
 def exiftool_date(iso: str) -> str:
     """Return an ISO 8601 date as exiftool writes and shows it: `2024-05-01T12:00:00+02:00` with colons."""
     return iso[:10].replace("-", ":") + iso[10:].replace("T", " ", 1)

@@ -150,6 +150,12 @@ def publish_new(temp: Path, target: Path) -> None:
     _flush(target.parent)
 
 
+def withdraw(target: Path) -> None:
+    """Remove a file for good: also its name is gone from the disk when this returns."""
+    target.unlink()
+    _flush(target.parent)
+
+
 def sweep(folder: Path) -> tuple[Path, ...]:
     """Remove the copies that interrupted writes left in a folder and below it, and return their names.
 

@@ -186,6 +186,16 @@ def iim_is_undeclared_utf8(image: Properties) -> bool:
     return bool(accented) and all(_is_utf8_read_as_latin(text) for text in accented)
 
 
+def iim_beyond_latin(image: Properties) -> frozenset[str]:
+    """Return the tags of a legacy block that hold letters which it could not hold without declaring UTF-8."""
+    return frozenset(
+        name
+        for name in image.nodes
+        if name.startswith("IPTC:") and name != fields.IIM_CHARSET
+        if not all(map(fields.is_latin, image.texts(name)))
+    )
+
+
 def _nothing(_tag: str, _text: str) -> bool:
     return False
 

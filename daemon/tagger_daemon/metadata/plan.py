@@ -23,6 +23,7 @@ from tagger_daemon.metadata.merge import (
 )
 from tagger_daemon.metadata.naming import extension
 from tagger_daemon.metadata.ownership import Owner, owner, writable
+from tagger_daemon.metadata.undo import TakenBack
 from tagger_daemon.model import (
     Annotation,
     Existing,
@@ -115,6 +116,40 @@ def make_plan(
         kept=kept,
         content_hash=content_hash,
     )
+
+
+def make_undo_plan(
+    existing: Existing, taken: TakenBack, *, content_hash: str | None, alone: bool
+) -> WritePlan:
+    """Turn what is taken back into a plan.
+
+    Args:
+        existing: what stands in the target.
+        taken: what shall stand there.
+        content_hash: of the picture data.
+        alone: nothing stands in the target but what we wrote.
+    """
+    values = dict(taken.values)
+    if values.get(fields.IIM_CHARSET, fields.UTF8) is None and not _fits_latin(existing, values):
+        # A person has put other letters into the block since: it stays what it is now.
+        del values[fields.IIM_CHARSET]
+        values.pop(fields.IIM_ENVELOPE, None)
+    values |= marker_values(taken.marker)
+    writes = as_writes(values, existing.stands)
+    return WritePlan(
+        existing=existing,
+        result=existing.evolve(marker=taken.marker),
+        writes=writes,
+        content_hash=content_hash,
+        removes=taken.created and alone and all(write.value is None for write in writes),
+    )
+
+
+def _fits_latin(existing: Existing, values: Mapping[str, NewValue]) -> bool:
+    """Tell whether a legacy block could do without UTF-8 once it holds these values."""
+    block = [value for tag, value in values.items() if tag.startswith("IPTC:") and value is not None]
+    texts = [text for value in block for text in (value if isinstance(value, tuple) else (str(value),))]
+    return existing.iim_beyond_latin <= values.keys() and all(map(fields.is_latin, texts))
 
 
 def as_writes(values: Mapping[str, NewValue], stands: Mapping[str, TagValue]) -> tuple[TagWrite, ...]:

@@ -20,6 +20,8 @@ from tagger_daemon.model import Existing, Fingerprint, Photo
 
 SHOW = ("-X", "-struct", "-G1", "-n", "-api", "LargeFileSupport=1")
 IIM_IS_UTF8 = ("-charset", "iptc=UTF8")
+SECOND_IIM = "IPTC2"
+WRAPPING = ("XMP-x:", "XMP-rdf:")  # of the packet, not of its content
 LARGEST_SIDECAR = 64 << 20  # bytes; those of photo programs have thousands, with many masks some millions
 KEEPS_IIM = frozenset({"jpg", "jpeg", "jpe", "tif", "tiff", "psd", "psb"})  # Adobe removes the block from DNG
 
@@ -55,6 +57,21 @@ def picture_hash(exiftool: ExifTool, path: Path) -> str:
     return content_hash(path)
 
 
+def identity(path: Path) -> Fingerprint:
+    """Return what tells this content of a photo from another.
+
+    Raises:
+        PhotoGone: it is not there.
+        PhotoUnreadable: it may not be looked at.
+    """
+    try:
+        return fingerprint(path.stat())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PhotoGone(f"{path.name} is no longer there") from error
+    except PermissionError as error:
+        raise PhotoUnreadable(f"{path.name} may not be read") from error
+
+
 def read_existing(
     exiftool: ExifTool,
     photo: Photo,
@@ -72,7 +89,7 @@ def read_existing(
         PhotoChanged: a sidecar disappeared while it was read.
         WriteRefused: its sidecar cannot be read, or not be rewritten without loss.
     """
-    image_fingerprint = _fingerprint(photo.path)
+    image_fingerprint = identity(photo.path)
     shown: dict[str, Properties] = {}
     fingerprints: dict[str, Fingerprint] = {}
     siblings = _siblings(photo.path.parent)
@@ -87,14 +104,11 @@ def read_existing(
     image, _ = show(exiftool, photo.path)
     sidecars = [shown[path.name] for path in place.sidecars]
     layers = [image, *sidecars] if place.embedded else [*sidecars, image]
-    two_blocks = image.has_group("IPTC2")
     own = image if place.embedded else shown.get(place.target.name, Properties())
     notes = [place.note] if place.note else []
-    if two_blocks:
+    if image.has_group(SECOND_IIM):
         notes.append("two IPTC blocks stand in the file; both are left as they are")
-    has_iptc = (
-        place.embedded and extension(photo.path) in KEEPS_IIM and image.has_group("IPTC") and not two_blocks
-    )
+    has_iptc = place.embedded and _keeps_iim(photo, image)
     return Existing(
         photo=photo,
         source=place.target,
@@ -112,6 +126,41 @@ def read_existing(
         facts=gather.facts([image, *sidecars]),
         notes=tuple(notes),
     )
+
+
+def read_target(exiftool: ExifTool, photo: Photo, target: Path) -> tuple[Existing, bool]:
+    """Return what stands in one file that we wrote for a photo, and whether nothing else stands there.
+
+    Raises:
+        PhotoGone: the photo is not there.
+        PhotoUnreadable: it cannot be read.
+        PhotoChanged: the sidecar is not there.
+        WriteRefused: the sidecar cannot be read, or not be rewritten without loss.
+    """
+    embedded = target == photo.path
+    if embedded:
+        seen, own = identity(target), show(exiftool, target)[0]
+    else:
+        seen, own = _show_sidecar(exiftool, target)
+    has_iptc = embedded and _keeps_iim(photo, own)
+    existing = Existing(
+        photo=photo,
+        source=target,
+        embedded=embedded,
+        source_fingerprint=seen,
+        stands=gather.stands(own, with_iim=has_iptc),
+        has_iptc=has_iptc,
+        iim_beyond_latin=gather.iim_beyond_latin(own),
+        marker=gather.marker([own]),
+    )
+    others = [name for name in own.nodes if name.startswith("XMP-") and not name.startswith(WRAPPING)]
+    return existing, not embedded and set(others) <= set(fields.WRITABLE)
+
+
+def _keeps_iim(photo: Photo, image: Properties) -> bool:
+    """Tell whether the file has a legacy block to be kept in step; of two, nobody knows which counts."""
+    several = image.has_group(SECOND_IIM)
+    return extension(photo.path) in KEEPS_IIM and image.has_group("IPTC") and not several
 
 
 def _show(exiftool: ExifTool, path: Path, *options: str) -> Properties:
@@ -151,15 +200,6 @@ def _show_sidecar(exiftool: ExifTool, path: Path) -> tuple[Fingerprint, Properti
         raise WriteRefused(f"the sidecar {path.name} cannot be read: {reason}") from error
     check_sidecar(content, path.name)
     return fingerprint(status), _show(exiftool, path) if content.strip() else Properties()
-
-
-def _fingerprint(path: Path) -> Fingerprint:
-    try:
-        return fingerprint(path.stat())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise PhotoGone(f"{path.name} is no longer there") from error
-    except PermissionError as error:
-        raise PhotoUnreadable(f"{path.name} may not be read") from error
 
 
 def _siblings(folder: Path) -> tuple[str, ...]:

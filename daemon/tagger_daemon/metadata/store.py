@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.metadata import fields
 from tagger_daemon.metadata.apply import apply_plan, check_writable
 from tagger_daemon.metadata.exiftool import ExifTool, path_argument
-from tagger_daemon.metadata.plan import make_plan
-from tagger_daemon.metadata.read import picture_hash, read_existing
+from tagger_daemon.metadata.fields import IIM_DIGEST
+from tagger_daemon.metadata.plan import make_plan, make_undo_plan
+from tagger_daemon.metadata.read import identity, picture_hash, read_existing, read_target
 from tagger_daemon.metadata.sidecar import EMPTY
-from tagger_daemon.model import Annotation, Existing, Photo, Policy, WritePlan, Written
+from tagger_daemon.metadata.undo import TakenBack, take_back
+from tagger_daemon.model import Annotation, Existing, Outcome, Photo, Policy, Record, WritePlan, Written
 from tagger_daemon.settings import MetadataSettings
 
 
@@ -107,6 +110,47 @@ class MetadataStore:
             content_hash=self.content_hash(existing.photo),
             tool_version=self._tool_version,
             now=self._now().isoformat(timespec="seconds"),
+        )
+
+    def plan_undo(
+        self,
+        photo: Photo,
+        target: Path,
+        history: Sequence[Record],
+        chosen: Sequence[str],
+        words: Sequence[str],
+    ) -> tuple[WritePlan, TakenBack]:
+        """Return how writes into a file are taken back, and what that comes to.
+
+        Args:
+            photo: as it is now.
+            target: the file that was written, the photo or its sidecar.
+            history: all that was written into it and taken back from it, oldest first.
+            chosen: ids of the writes that are taken back.
+            words: only these keywords; empty: everything.
+
+        Raises what `read_target` and `content_hash` raise.
+        """
+        existing, alone = read_target(self._exiftool, photo, target)
+        now = self._now().isoformat(timespec="seconds")
+        taken = take_back(history, chosen, words=words, stands=existing.stands, now=now)
+        content = self.content_hash(photo)
+        return make_undo_plan(existing, taken, content_hash=content, alone=alone), taken
+
+    def carries(self, record: Record) -> bool:
+        """Tell whether a write that was intended has taken place: its values stand in its target.
+
+        Raises what `read_target` raises.
+        """
+        target = record.target or record.photo.path
+        photo = record.photo.evolve(fingerprint=identity(record.photo.path))
+        if not target.exists():
+            return record.outcome is Outcome.UNDONE  # which removes a sidecar that was ours alone
+        existing, _ = read_target(self._exiftool, photo, target)
+        wanted = {tag: value for tag, value in record.after.items() if tag != IIM_DIGEST}
+        return all(
+            existing.stands.get(tag) == (str(value) if isinstance(value, int) else value)
+            for tag, value in wanted.items()
         )
 
     def apply(self, plan: WritePlan) -> Written:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,10 +12,8 @@ from tagger_daemon.database import Database
 from tagger_daemon.errors import TaggerError
 from tagger_daemon.intake.probe import look
 from tagger_daemon.ledger.records import Ledger
-from tagger_daemon.metadata.fields import MARKER_FIELDS
 from tagger_daemon.metadata.files import sweep
 from tagger_daemon.metadata.store import MetadataStore
-from tagger_daemon.model import Existing, Record
 from tagger_daemon.pipeline import Steps, failed_record
 from tagger_daemon.reports.audit import AuditLog
 from tagger_daemon.service.clock import boot_id, local_now, now_ms
@@ -41,7 +38,7 @@ def settle_intentions(
     """
     for record in ledger.intended():
         try:
-            took_place = _carries(metadata.read(record.photo), record)
+            took_place = metadata.carries(record)
             seen = look(record.photo.path)
         except TaggerError as error:
             logger.info("{}: {}; whether it was written is found out later", record.photo.path.name, error)
@@ -76,9 +73,3 @@ def sweep_folders(folders: Sequence[Path]) -> None:
                 logger.info("removed {}, left by a write that was interrupted", path)
         except OSError as error:
             logger.warning("{}: interrupted writes could not be cleared away: {}", folder, error.strerror)
-
-
-def _carries(existing: Existing, record: Record) -> bool:
-    """Tell whether the marker in the file is the one that this write would have left."""
-    intended = record.after.get(MARKER_FIELDS)
-    return existing.marker is not None and json.loads(str(intended)) == dict(existing.marker.fields)
