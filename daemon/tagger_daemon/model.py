@@ -141,7 +141,8 @@ class Draft(Value):
 
     def only(self, stages: Iterable[Stage]) -> Draft:
         """Return this draft with the answers to these stages alone."""
-        kept = [stage for stage in Stage if stage in frozenset(stages) and self.has(stage)]
+        chosen = frozenset(stages)
+        kept = [stage for stage in Stage if stage in chosen and self.has(stage)]
         return Draft(
             **{stage.value: getattr(self, stage.value) for stage in kept},
             origins={stage: self.origins[stage] for stage in kept if stage in self.origins},

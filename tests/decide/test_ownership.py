@@ -100,7 +100,9 @@ def test_what_asks_nobody_makes_nothing_stale() -> None:
 def test_a_marker_that_a_program_dropped_is_remembered_where_our_words_still_stand() -> None:
     memory = Memory(marker=OURS)
     assert known(existing(texts={"Title": "Ours"}), memory).marker == OURS
-    assert known(existing(keywords=("Sand",)), memory).marker == OURS
+    words = Memory(marker=OURS.evolve(keywords=("sand", "sea", "sky")))
+    assert known(existing(keywords=("Sand", "SEA")), words).marker == words.marker
+    assert known(existing(keywords=("Sand", "Rose")), words).marker is None
 
 
 def test_a_copy_that_never_had_our_words_misses_none() -> None:

@@ -14,6 +14,7 @@ from tagger_daemon.backlog.store import MAX_CRASHES, Backlog, Priority
 from tagger_daemon.database import Database
 from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
+from tagger_daemon.metadata.plan import read_name
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Job, Outcome, Photo, Record, WritePlan
 from tagger_daemon.reports.audit import AuditLog
@@ -62,7 +63,8 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
             photo=photo,
             outcome=Outcome.WRITTEN,
             finished_at="2026-05-01T12:00:00+00:00",
-            after={write.tag: write.value for write in plan.writes},
+            target=plan.target,
+            after={read_name(write.tag): write.value for write in plan.writes},
         )
         ledger.intend(record)
         yield Scene(

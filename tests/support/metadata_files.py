@@ -118,7 +118,9 @@ def open_store(**settings: Any) -> Iterator[MetadataStore]:
 
 
 def _psd(image: Image.Image) -> bytes:
-    """Return a PSD of one layer-less RGB picture, uncompressed, without resources."""
+    """Return a PSD of one layer-less RGB picture, uncompressed; of resources, the resolution alone."""
     header = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, image.height, image.width, 8, 3)
     planes = b"".join(band.tobytes() for band in image.split())
-    return header + struct.pack(">III", 0, 0, 0) + struct.pack(">H", 0) + planes
+    resolution = struct.pack(">4sHHIIHHIHH", b"8BIM", 1005, 0, 16, 72 << 16, 1, 1, 72 << 16, 1, 1)
+    sections = struct.pack(">II", 0, len(resolution)) + resolution + struct.pack(">I", 0)
+    return header + sections + struct.pack(">H", 0) + planes

@@ -129,6 +129,9 @@ def retry(
         list[Path] | None,
         typer.Argument(metavar="[PATH]...", help="Photos or folders; all that failed if none."),
     ] = None,
+    undone: Annotated[
+        bool, typer.Option("--undone", help="Tag photos again whose words were taken back by `undo`.")
+    ] = False,
     config: ConfigOption = None,
 ) -> None:
     """Try failed photos again.
@@ -137,8 +140,12 @@ def retry(
 
       tagger-daemon retry
 
+      tagger-daemon retry --undone /photos/inbox/2026-05-01
+
       tagger-daemon retry /photos/inbox/2026-05-01 /photos/inbox/a.jpg
     """
+    from tagger_daemon.service.undoing import release
+
     with told():
         state = StateDirectory(root=_load(config).settings.state_dir)
         if not state.database.exists():
@@ -149,13 +156,95 @@ def retry(
             backlog = store.Backlog(database)
             # As text: a photo is queued by the name under which its watch folder shows it, links and all.
             targets = [Path(os.path.normpath(path.absolute())) for path in paths] if paths else [None]
-            count = sum(backlog.retry(target, now=now_ms()) for target in targets)
+            if undone:
+                count = sum(release(database, target, now=now_ms()) for target in targets)
+            else:
+                count = sum(backlog.retry(target, now=now_ms()) for target in targets)
         finally:
             database.close()
         running = "" if state.is_held() else "; the daemon is not running, they wait for it"
         typer.echo(
             f"{count} {'photo is' if count == 1 else 'photos are'} queued again{running if count else ''}."
         )
+
+
+@app.command(epilog=TABLE)
+def undo(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Photos, or folders with all below them.")
+    ] = None,
+    run_id: Annotated[
+        str | None,
+        typer.Option("--run", metavar="ID", help="What one run of the program wrote; see its log."),
+    ] = None,
+    day: Annotated[
+        datetime | None,
+        typer.Option(
+            "--day", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="What was written on that day."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="What this model wrote: its served name, or the registry's entry.")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="What was written with this prompt profile.")] = None,
+    keyword: Annotated[
+        str | None, typer.Option(help="This keyword only; it is never proposed again for these photos.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that was ever written.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take back what was written: former values come back wherever ours still stand.
+
+    What is given narrows it down together. What a person edited since is left alone. Photos whose words were
+    taken back are not tagged again by themselves; `retry --undone` has them tagged.
+
+    Examples:
+
+      tagger-daemon undo /photos/2026-05 --dry-run
+
+      tagger-daemon undo --day 2026-05-01 --model qwen3-vl-8b
+
+      tagger-daemon undo --keyword blue --all --yes
+    """
+    from tagger_daemon.cli import undo as undo_page
+    from tagger_daemon.service.undoing import Selection
+
+    with told():
+        given = (paths, run_id, day, model, profile, keyword, everything)
+        if not any(given):
+            raise typer.BadParameter("say what: PATHs, --run, --day, --model, --profile, --keyword or --all")
+        loaded = _load(config)
+        state = StateDirectory(root=loaded.settings.state_dir)
+        selection = Selection(
+            paths=tuple(Path(os.path.normpath(path.absolute())) for path in paths or ()),
+            run=run_id,
+            day=day.date() if day else None,
+            model=model,
+            profile=profile,
+            keyword=keyword,
+        )
+        with undo_page.opened(loaded.settings, state) as undoer:
+            if run_id is not None and (problem := undo_page.unknown_run(state, run_id)):
+                raise typer.BadParameter(problem)
+            outlook = undo_page.look(undoer, selection)
+            done = False
+            if not as_json:
+                console().print(undo_page.render(outlook))
+            if outlook.effects and not dry_run:
+                if not yes and not as_json:
+                    typer.echo(undo_page.summary(outlook, done=False))
+                if yes or typer.confirm("Take this back?", err=True):
+                    outlook, done = undo_page.carry_out(undoer, selection, outlook), True
+        if as_json:
+            typer.echo(json.dumps(outlook.to_json(done=done), indent=2))
+        else:
+            typer.echo(undo_page.summary(outlook, done=done))
+        raise typer.Exit(Exit.AMISS if outlook.failed else Exit.OK)
 
 
 @app.command(epilog=TABLE)

@@ -88,12 +88,13 @@ def _alike(legacy: Sequence[str], xmp: Sequence[str]) -> bool:
     )
 
 
-def stands(target: Properties, *, with_iim: bool) -> dict[str, TagValue]:
+def stands(target: Properties, *, with_iim: bool, undeclared_utf8: bool = False) -> dict[str, TagValue]:
     """Return what stands in the tags that we may write: exactly, in the default language.
 
     Args:
         target: the properties of the file that is written to.
         with_iim: whether its legacy block is written to as well.
+        undeclared_utf8: that block is UTF-8 without saying so; it counts as if it did.
     """
     found: dict[str, TagValue] = {}
     for tag in fields.WRITABLE:
@@ -104,7 +105,7 @@ def stands(target: Properties, *, with_iim: bool) -> dict[str, TagValue]:
             found[tag] = values
         elif values:
             found[tag] = values[0]
-    if with_iim and iim_is_undeclared_utf8(target):
+    if with_iim and undeclared_utf8:
         found[fields.IIM_CHARSET] = fields.UTF8
     return found
 

@@ -18,6 +18,10 @@ from tagger_daemon.model import Draft, Existing, Identity, Marker, Memory, Mode,
 TELLING = ("entry", "model", "digest", "profile", "profile_hash")
 
 
+#: Keywords by which a photo is known again, and half of ours at least: a person may have the same idea.
+FEWEST_KNOWN = 2
+
+
 class Owner(StrEnum):
     """Who a field belongs to."""
 
@@ -123,7 +127,8 @@ def _recognised(existing: Existing, marker: Marker) -> bool:
     if any(marker.fields.get(tag) == value for tag, value in hashes.items()):
         return True
     ours = {key(word) for word in marker.keywords}
-    return any(key(word) in ours for word in existing.keywords)
+    standing = ours & {key(word) for word in existing.keywords}
+    return len(standing) >= max(FEWEST_KNOWN, len(ours) / 2)
 
 
 def _same_words(one: Marker, other: Marker) -> bool:

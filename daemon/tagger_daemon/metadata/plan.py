@@ -40,6 +40,8 @@ from tagger_daemon.model import (
     text_hash,
 )
 
+ENVELOPE_VERSION = "4"  # IPTC IIM 4.2
+
 REASONS = {
     Owner.HUMAN: "a person's words",
     Owner.EDITED: "a person changed our words",
@@ -201,6 +203,8 @@ def _iim_values(existing: Existing, visible: Mapping[str, object]) -> dict[str, 
     if not written:
         return {}
     values = {fields.IIM_CHARSET: fields.UTF8}
+    if fields.IIM_ENVELOPE not in existing.stands:  # where a charset is declared, exiftool adds it
+        values[fields.IIM_ENVELOPE] = ENVELOPE_VERSION
     if existing.iim_disagrees <= written:
         values[fields.IIM_DIGEST] = fields.NEW_DIGEST
     return values

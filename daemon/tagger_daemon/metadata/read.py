@@ -101,7 +101,7 @@ def read_existing(
         refusal = f"its XMP {wrong}"
         place = place_for(photo.path, siblings, owners, exiftool_version=version, refusal=refusal)
     target_fingerprint = image_fingerprint if place.embedded else fingerprints.get(place.target.name)
-    image, _ = show(exiftool, photo.path)
+    image, charset = show(exiftool, photo.path)
     sidecars = [shown[path.name] for path in place.sidecars]
     layers = [image, *sidecars] if place.embedded else [*sidecars, image]
     own = image if place.embedded else shown.get(place.target.name, Properties())
@@ -114,7 +114,7 @@ def read_existing(
         source=place.target,
         embedded=place.embedded,
         source_fingerprint=target_fingerprint,
-        stands=gather.stands(own, with_iim=has_iptc),
+        stands=gather.stands(own, with_iim=has_iptc, undeclared_utf8=bool(charset)),
         texts=gather.texts(layers, ignore_captions),
         keywords=gather.keywords(layers),
         hierarchical=gather.hierarchical(layers),
@@ -139,16 +139,16 @@ def read_target(exiftool: ExifTool, photo: Photo, target: Path) -> tuple[Existin
     """
     embedded = target == photo.path
     if embedded:
-        seen, own = identity(target), show(exiftool, target)[0]
+        seen, (own, charset) = identity(target), show(exiftool, target)
     else:
-        seen, own = _show_sidecar(exiftool, target)
+        (seen, own), charset = _show_sidecar(exiftool, target), ()
     has_iptc = embedded and _keeps_iim(photo, own)
     existing = Existing(
         photo=photo,
         source=target,
         embedded=embedded,
         source_fingerprint=seen,
-        stands=gather.stands(own, with_iim=has_iptc),
+        stands=gather.stands(own, with_iim=has_iptc, undeclared_utf8=bool(charset)),
         has_iptc=has_iptc,
         iim_beyond_latin=gather.iim_beyond_latin(own),
         marker=gather.marker([own]),

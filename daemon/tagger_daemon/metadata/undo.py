@@ -110,7 +110,7 @@ def take_back(
     left = [record for record in known.values() if words or record.id not in ids]
     whole = not left
     marker = None if whole else _marker(left[-1], after, {**stands, **values}, words)
-    values |= _bookkeeping(before, stands, values, whole=whole, now=now)
+    values |= _bookkeeping(history, stands, values, whole=whole, now=now)
     return TakenBack(
         values=values,
         restored=tuple(counts["restored"]),
@@ -259,7 +259,7 @@ def _marker(
 
 
 def _bookkeeping(
-    before: _Stacks,
+    history: Sequence[Record],
     stands: Mapping[str, TagValue],
     values: Mapping[str, NewValue],
     *,
@@ -267,19 +267,33 @@ def _bookkeeping(
     now: str,
 ) -> dict[str, NewValue]:
     """Return what the tags shall hold that say something about the others."""
+    first = _before_all(history)
+    last = {tag: value for record in history for tag, value in record.after.items()}
     follow: dict[str, NewValue] = {}
     if whole:
         for tag in (fields.METADATA_DATE, fields.SIDECAR_FOR, fields.IIM_CHARSET, fields.IIM_ENVELOPE):
-            stack = before.get(tag)
-            if stack and stands.get(tag) == stack[-1].after:
-                follow[tag] = stack[0].before
+            if tag in first and stands.get(tag) == last.get(tag):
+                follow[tag] = first[tag]
     elif values:
         follow[fields.METADATA_DATE] = fields.exiftool_date(now)
-    digest = before.get(fields.IIM_DIGEST)
-    if digest and any(tag.startswith("IPTC:") for tag in (*values, *follow)):
-        restored = whole and digest[0].before is None
+    if fields.IIM_DIGEST in first and any(tag.startswith("IPTC:") for tag in (*values, *follow)):
+        restored = whole and first[fields.IIM_DIGEST] is None
         follow[fields.IIM_DIGEST] = None if restored else fields.NEW_DIGEST
     return follow
+
+
+def _before_all(history: Sequence[Record]) -> dict[str, TagValue | None]:
+    """Return what stood in each tag before our first write that still stands in part."""
+    first: dict[str, TagValue | None] = {}
+    standing: set[str] = set()
+    for record in history:
+        if record.outcome is Outcome.WRITTEN:
+            standing.add(record.id)
+            first = {**record.before, **first}
+        elif not record.undone_words:
+            standing -= set(record.undoes)
+            first = first if standing else {}
+    return first
 
 
 def _added(layer: _Layer) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from datetime import datetime
 from pathlib import Path
@@ -20,3 +21,8 @@ def local_now() -> datetime:
 def boot_id() -> str:
     """Name this run of the machine, random(4)."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def new_run_id(now: datetime) -> str:
+    """Return a name for this run of the program, by which what it wrote can be taken back."""
+    return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"

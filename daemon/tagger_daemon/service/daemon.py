@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +31,7 @@ from tagger_daemon.pipeline import Tools
 from tagger_daemon.reports.audit import AuditLog
 from tagger_daemon.service.arrivals import Arrivals
 from tagger_daemon.service.calendar import Due, Occasion, due, upcoming
-from tagger_daemon.service.clock import local_now, now_ms
+from tagger_daemon.service.clock import local_now, new_run_id, now_ms
 from tagger_daemon.service.crew import Crew, Journal
 from tagger_daemon.service.heart import Heart
 from tagger_daemon.service.notify import Notifier
@@ -77,7 +76,7 @@ class Daemon:
         self._hurry = asyncio.Event()
         self._phase = Phase.STARTING
         self._since = local_now()
-        self.run_id = f"{self._since:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+        self.run_id = new_run_id(self._since)
         self._notifier = Notifier()
         self._status_is_old = False  # it could not be written the last time
 

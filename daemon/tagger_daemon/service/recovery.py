@@ -14,6 +14,7 @@ from tagger_daemon.intake.probe import look
 from tagger_daemon.ledger.records import Ledger
 from tagger_daemon.metadata.files import sweep
 from tagger_daemon.metadata.store import MetadataStore
+from tagger_daemon.model import Outcome
 from tagger_daemon.pipeline import Steps, failed_record
 from tagger_daemon.reports.audit import AuditLog
 from tagger_daemon.service.clock import boot_id, local_now, now_ms
@@ -30,13 +31,29 @@ def take_up(database: Database, backlog: Backlog, ledger: Ledger) -> None:
 
 
 def settle_intentions(
-    database: Database, backlog: Backlog, ledger: Ledger, metadata: MetadataStore, *, now: int
+    database: Database,
+    backlog: Backlog,
+    ledger: Ledger,
+    metadata: MetadataStore,
+    *,
+    now: int,
+    only: Outcome | None = None,
 ) -> None:
     """Find out which of the writes that were begun took place, and finish their jobs.
 
     A photo that cannot be read now keeps its intention until the next start.
+
+    Args:
+        database: of backlog and ledger.
+        backlog: the queue.
+        ledger: the records.
+        metadata: looks into the files.
+        now: milliseconds since the epoch.
+        only: intentions of this kind; those of a daemon that may be running are not to be touched.
     """
     for record in ledger.intended():
+        if only is not None and record.outcome is not only:
+            continue
         try:
             took_place = metadata.carries(record)
             seen = look(record.photo.path)

@@ -217,6 +217,22 @@ class Undoer:
         )
 
 
+def release(database: Database, below: Path | None, *, now: int) -> int:
+    """Have photos tagged again whose words were taken back: all, one, or those below a folder.
+
+    Returns:
+        How many are queued again; one that lies in no watch folder is tagged when it comes into one.
+    """
+    with database.transaction() as db:
+        meant = [
+            (path, content)
+            for path, content in records.undone_photos(db)
+            if below is None or path.is_relative_to(below)
+        ]
+        Ledger(database).forget_undone(content for _, content in meant)
+        return Backlog(database).reopen([path for path, _ in meant], now=now)
+
+
 def adds(record: Record, keyword: str) -> bool:
     """Tell whether a write added this keyword, flat or as the last level of a hierarchical one."""
     return any(
