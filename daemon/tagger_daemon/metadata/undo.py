@@ -274,6 +274,8 @@ def _bookkeeping(
         for tag in (fields.METADATA_DATE, fields.SIDECAR_FOR, fields.IIM_CHARSET, fields.IIM_ENVELOPE):
             if tag in first and stands.get(tag) == last.get(tag):
                 follow[tag] = first[tag]
+        if fields.IIM_CHARSET not in follow:  # the version belongs to the declaration
+            follow.pop(fields.IIM_ENVELOPE, None)
     elif values:
         follow[fields.METADATA_DATE] = fields.exiftool_date(now)
     if fields.IIM_DIGEST in first and any(tag.startswith("IPTC:") for tag in (*values, *follow)):
