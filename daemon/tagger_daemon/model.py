@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -188,6 +189,16 @@ class Marker(Value):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CatalogueSign(Value):
+    """What in one file tells that a photo program's catalogue holds this photo, and maybe edits of it."""
+
+    file: str  # name of the photo, or of its sidecar
+    what: str  # in plain words, as they follow the file's name
+    saved_at: datetime | None  # the date of its metadata, without zone where it has none
+    changed_at: datetime  # when the file itself was last written
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Existing(Value):
     """What file and sidecar say now."""
 
@@ -195,6 +206,7 @@ class Existing(Value):
     source: Path  # where the properties below stand and the next write goes: the photo, or its sidecar
     embedded: bool  # True: `source` is the photo itself
     source_fingerprint: Fingerprint | None  # None: the sidecar does not exist yet
+    signs: tuple[CatalogueSign, ...] = ()  # of the photo and its sidecars, one for each file that has any
     title: str | None = None
     headline: str | None = None  # never written; agencies use it for the title
     description: str | None = None

@@ -97,6 +97,12 @@ class MetadataSettings(Section):
     timeout_seconds: float = Field(60, gt=0, description="an exiftool call that takes longer is killed")
     preserve_mtime: bool = Field(False, description="keep the file's date; Lightroom may not notice")
     allow_hard_links: bool = Field(False, description="write to files that have more than one name")
+    quiet_hours: float = Field(
+        24, ge=0, le=8760, description="a photo that a photo program saved waits this long; 0: none waits"
+    )
+    lightroom_catalogs: tuple[Path, ...] = Field(
+        (), description="catalogues or their folders; while one is open, its photos wait; absolute"
+    )
     ignore_captions: tuple[str, ...] = Field(
         (
             "OLYMPUS DIGITAL CAMERA",
@@ -113,6 +119,14 @@ class MetadataSettings(Section):
         ),
         description="captions that cameras write by themselves, as shell patterns; not a person's words",
     )
+
+    @field_validator("lightroom_catalogs")
+    @classmethod
+    def _absolute(cls, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+        expanded = tuple(path.expanduser() for path in paths)
+        if not all(path.is_absolute() for path in expanded):
+            raise ValueError("a catalogue must be given by its absolute path")
+        return expanded
 
 
 class QueueSettings(Section):

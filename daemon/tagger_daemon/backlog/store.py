@@ -18,11 +18,13 @@ from pathlib import Path
 
 from tagger_daemon.backlog.retry import JITTER, LONGEST_BACKOFF, Decision
 from tagger_daemon.database import Database, Migration
-from tagger_daemon.errors import LeaseLost, PhotoChanged
+from tagger_daemon.errors import LeaseLost, PhotoChanged, PhotoHeld
 from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Origin, Photo, Stage, Value
 
 #: Deaths of the service during one photo after which that photo is failed instead of tried again.
 MAX_CRASHES = 3
+#: Class of the error with which photos wait that a photo program may hold edits of.
+HELD = PhotoHeld.__name__
 CRASHED = f"the service died {MAX_CRASHES} times while it worked on this photo"
 
 #: No wait is longer than this, milliseconds: a moment further off was set before the clock was put back.
@@ -61,6 +63,11 @@ class Trouble(Value):
     due_at: int
     updated_at: int
 
+    @property
+    def held(self) -> bool:
+        """Whether it waits because a photo program may hold edits of it."""
+        return self.state is JobState.WAITING and self.error_class == HELD
+
 
 def _file(name: str) -> str:
     return resources.files("tagger_daemon.backlog").joinpath(name).read_text(encoding="utf-8")
@@ -98,6 +105,7 @@ class Backlog:
             marks = {row["name"]: row["value"] for row in db.execute(queries()["marks"])}
             died = marks.get("clean") == "0" and marks.get("boot") == boot
             db.execute(queries()["recover_crashed" if died else "recover_clean"], {"now": now})
+            db.execute(queries()["recover_held"], {"now": now, "held_class": HELD})
             db.executemany(
                 queries()["set_mark"], [{"name": "clean", "value": "0"}, {"name": "boot", "value": boot}]
             )
@@ -340,8 +348,12 @@ class Backlog:
     def open_rows(self, folder: Path | None = None) -> int:
         """Photos that still have a way to go, of one watch folder or all: ready, running or waiting."""
         with self._database.transaction() as db:
-            path = None if folder is None else os.fsencode(folder)
-            return int(db.execute(queries()["open_rows"], {"path": path}).fetchone()["rows"])
+            return _open_rows(db, folder)[0]
+
+    def open_and_held(self) -> tuple[int, int]:
+        """Photos that still have a way to go, and how many of these a photo program holds up."""
+        with self._database.transaction() as db:
+            return _open_rows(db)
 
     def folders(self, *, now: int) -> list[FolderState]:
         """How every watch folder stands."""
@@ -367,8 +379,11 @@ def folders(db: sqlite3.Connection, *, now: int) -> list[FolderState]:
 
 
 def troubles(db: sqlite3.Connection, *, limit: int) -> list[Trouble]:
-    """The newest photos with an error, all if the limit is negative; works on a read-only connection too."""
-    rows = db.execute(queries()["troubles"], {"limit": limit})
+    """The newest photos with an error, those that are held last; all if the limit is negative.
+
+    Works on a read-only connection too.
+    """
+    rows = db.execute(queries()["troubles"], {"limit": limit, "held_class": HELD})
     return [
         Trouble(
             path=_path(row),
@@ -381,6 +396,11 @@ def troubles(db: sqlite3.Connection, *, limit: int) -> list[Trouble]:
         )
         for row in rows
     ]
+
+
+def held_rows(db: sqlite3.Connection) -> int:
+    """How many photos wait for a photo program; works on a read-only connection too."""
+    return _open_rows(db)[1]
 
 
 def draft_to_json(draft: Draft) -> str:
@@ -400,6 +420,12 @@ def draft_from_json(text: str | None) -> Draft:
         description=values["description"],
         origins={Stage(stage): Origin(**origin) for stage, origin in values["origins"].items()},
     )
+
+
+def _open_rows(db: sqlite3.Connection, folder: Path | None = None) -> tuple[int, int]:
+    path = None if folder is None else os.fsencode(folder)
+    row = db.execute(queries()["open_rows"], {"path": path, "held_class": HELD}).fetchone()
+    return row["rows"], row["held"]
 
 
 def _job(row: sqlite3.Row) -> Job:

@@ -6,17 +6,19 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tagger_daemon.errors import FolderUnavailable, PhotoChanged, PhotoGone, PhotoUnreadable, WriteRefused
 from tagger_daemon.metadata import fields, gather
 from tagger_daemon.metadata.exiftool import ExifTool, path_argument
 from tagger_daemon.metadata.files import fingerprint
-from tagger_daemon.metadata.naming import MODERN, extension, place_for, sidecar_names
+from tagger_daemon.metadata.naming import MODERN, extension, is_rendered, place_for, sidecar_names
 from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.properties import Properties, parse_properties
+from tagger_daemon.metadata.quiet import find_sign
 from tagger_daemon.metadata.sidecar import check_sidecar, flaw
-from tagger_daemon.model import Existing, Fingerprint, Photo
+from tagger_daemon.model import CatalogueSign, Existing, Fingerprint, Photo
 
 SHOW = ("-X", "-struct", "-G1", "-n", "-api", "LargeFileSupport=1")
 IIM_IS_UTF8 = ("-charset", "iptc=UTF8")
@@ -99,6 +101,10 @@ def read_existing(
         source=place.target,
         embedded=place.embedded,
         source_fingerprint=target_fingerprint,
+        signs=_signs(
+            (photo.path, image, image_fingerprint),
+            *((path, shown[path.name], fingerprints[path.name]) for path in place.sidecars),
+        ),
         title=gather.title(layers),
         headline=gather.headline(layers),
         description=gather.description(layers, ignore_captions),
@@ -111,6 +117,20 @@ def read_existing(
         facts=gather.facts([image, *sidecars]),
         notes=tuple(notes),
     )
+
+
+def _signs(*files: tuple[Path, Properties, Fingerprint]) -> tuple[CatalogueSign, ...]:
+    """Return the signs of a catalogue in a photo and its sidecars."""
+    found = (
+        find_sign(
+            path.name,
+            properties,
+            rendered=is_rendered(path),
+            changed_at=datetime.fromtimestamp(seen.mtime_ns / 1e9, UTC),
+        )
+        for path, properties, seen in files
+    )
+    return tuple(sign for sign in found if sign is not None)
 
 
 def _show(exiftool: ExifTool, path: Path, *options: str) -> Properties:

@@ -8,8 +8,10 @@ from datetime import datetime
 from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.metadata import fields
 from tagger_daemon.metadata.apply import apply_plan, check_writable
+from tagger_daemon.metadata.catalogues import why_in_use
 from tagger_daemon.metadata.exiftool import ExifTool, path_argument
 from tagger_daemon.metadata.plan import make_plan
+from tagger_daemon.metadata.quiet import check_quiet
 from tagger_daemon.metadata.read import picture_hash, read_existing
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.model import Annotation, Existing, Photo, WritePlan, Written
@@ -80,10 +82,14 @@ class MetadataStore:
         return self._read(photo, refusal)
 
     def check_writable(self, existing: Existing) -> None:
-        """Make sure that words could be written, before any are asked for.
+        """Make sure that words could be written now, before any are asked for.
 
-        Raises what `apply.check_writable` raises.
+        Raises:
+            PhotoHeld: a photo program may hold edits of the photo that no file has.
+
+        And what `apply.check_writable` raises.
         """
+        self._check_quiet(existing)
         check_writable(existing, self._settings)
 
     def plan(self, existing: Existing, annotation: Annotation) -> WritePlan:
@@ -102,8 +108,25 @@ class MetadataStore:
         )
 
     def apply(self, plan: WritePlan) -> Written:
-        """Carry out a plan; on any error the file is exactly as it was. Raises what `apply_plan` raises."""
+        """Carry out a plan; on any error the file is exactly as it was.
+
+        Raises:
+            PhotoHeld: a photo program may hold edits of the photo that no file has.
+
+        And what `apply_plan` raises.
+        """
+        if plan.writes:
+            self._check_quiet(plan.existing)  # again: the models took their time
         return apply_plan(self._exiftool, plan, self._settings)
+
+    def _check_quiet(self, existing: Existing) -> None:
+        if existing.signs and self._settings.quiet_hours:
+            check_quiet(
+                existing,
+                now=self._now(),
+                quiet_hours=self._settings.quiet_hours,
+                in_use=why_in_use(self._settings.lightroom_catalogs),
+            )
 
     def _read(self, photo: Photo, refusal: str | None = None) -> Existing:
         return read_existing(

@@ -303,6 +303,7 @@ class Daemon:
     async def _snapshot(self) -> Snapshot:
         # Before the rows are counted: a photo that is handed over between the two looks must show in one.
         idle = self._arrivals.idle
+        open_rows, held = await asyncio.to_thread(self._backlog.open_and_held)
         return take_snapshot(
             phase=self._phase,
             since=self._since,
@@ -311,7 +312,8 @@ class Daemon:
             pool=self._pool,
             loader=self._loader,
             idle=idle,
-            open_rows=await asyncio.to_thread(self._backlog.open_rows),
+            open_rows=open_rows - held,
+            held=held,
             upcoming=await asyncio.to_thread(self._upcoming),
         )
 
