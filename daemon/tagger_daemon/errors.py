@@ -208,3 +208,4 @@ class StateUnavailable(TaggerError):
     """The state directory cannot be read or written now."""
 
     fate = Fate.PAUSE
+    seconds = 15.0

@@ -206,6 +206,7 @@ class Existing(Value):
     source: Path  # where the properties below stand and the next write goes: the photo, or its sidecar
     embedded: bool  # True: `source` is the photo itself
     source_fingerprint: Fingerprint | None  # None: the sidecar does not exist yet
+    source_marked: bool = False  # `source` itself carries our marker; another file may carry `marker`
     signs: tuple[CatalogueSign, ...] = ()  # of the photo and its sidecars, one for each file that has any
     title: str | None = None
     headline: str | None = None  # never written; agencies use it for the title
@@ -245,6 +246,7 @@ class WritePlan(Value):
     result: Existing  # what will stand there then
     writes: tuple[TagWrite, ...]  # empty: nothing to do
     kept: tuple[Kept, ...] = ()
+    original: Path | None = None  # where the file is kept as it was, before it is replaced; None: nowhere
 
     @property
     def target(self) -> Path:
@@ -272,6 +274,7 @@ class Record(Value):
     finished_at: str  # ISO 8601 with zone
     reason: str | None = None  # for skipped and failed, in plain words
     target: Path | None = None  # where it was written
+    original: Path | None = None  # where that file is kept as it was before; None: it is not
     title: str | None = None  # what stands in the file now
     keywords: tuple[str, ...] = ()
     description: str | None = None

@@ -167,6 +167,9 @@ class Settings(BaseSettings):
     profiles_dir: Path | None = Field(None, description="a folder with prompt profiles of your own")
     max_keywords: int = Field(15, ge=1, le=64, description="keywords kept a photo")
     max_workers: int = Field(16, ge=1, le=512, description="photos in flight at once")
+    backup_originals: bool = Field(
+        False, description="keep each file in the state directory as it was before our first write"
+    )
     hemisphere: Literal["north", "south", "unknown"] = Field(
         "north", description="tells the season of photos without a position"
     )

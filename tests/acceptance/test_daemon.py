@@ -427,10 +427,11 @@ def test_a_photo_that_lightroom_may_hold_edited_waits_and_everything_else_goes_o
     assert "1 photo is held" in house.run("status").stdout
     assert [line["outcome"] for line in house.audit()] == ["written"]
 
-    house.settings["metadata"] = {"quiet_hours": 0}
+    house.settings |= {"metadata": {"quiet_hours": 0}, "backup_originals": True}
     house.write()
     assert house.run("run", "--once").returncode == 0
     assert read_tags([sidecar])[sidecar.name]["XMP-dc:Title"].startswith("A test caption")
+    assert Path(house.audit()[-1]["original"]).read_bytes() == before
 
 
 @pytest.mark.skipif(not REAL_PHOTOS.is_dir(), reason="needs real camera files: set TAGGER_REAL_PHOTOS")

@@ -101,6 +101,7 @@ def read_existing(
         source=place.target,
         embedded=place.embedded,
         source_fingerprint=target_fingerprint,
+        source_marked=gather.marker(layers[:1]) is not None,
         signs=_signs(
             (photo.path, image, image_fingerprint),
             *((path, shown[path.name], fingerprints[path.name]) for path in place.sidecars),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.metadata import fields
 from tagger_daemon.metadata.apply import apply_plan, check_writable
 from tagger_daemon.metadata.catalogues import why_in_use
 from tagger_daemon.metadata.exiftool import ExifTool, path_argument
+from tagger_daemon.metadata.originals import place_of, sweep_copies
 from tagger_daemon.metadata.plan import make_plan
 from tagger_daemon.metadata.quiet import check_quiet
 from tagger_daemon.metadata.read import picture_hash, read_existing
@@ -26,6 +28,7 @@ class MetadataStore:
         exiftool: the process that does it; started and closed by this store.
         tool_version: ours, for the provenance marker.
         now: the clock, with a time zone.
+        originals: the folder in which files are kept as they were before our first write; None: they are not.
     """
 
     def __init__(
@@ -35,11 +38,13 @@ class MetadataStore:
         exiftool: ExifTool,
         tool_version: str,
         now: Callable[[], datetime],
+        originals: Path | None = None,
     ) -> None:
         self._settings = settings
         self._exiftool = exiftool
         self._tool_version = tool_version
         self._now = now
+        self._originals = originals
         self._version = (0, 0)
 
     def start(self) -> None:
@@ -48,6 +53,8 @@ class MetadataStore:
         Raises:
             ConfigurationError: it is too old, or does not work.
         """
+        if self._originals is not None:
+            sweep_copies(self._originals)
         self._exiftool.run()
         self._version = self._exiftool.version()
         with (
@@ -99,13 +106,17 @@ class MetadataStore:
             PhotoGone: it is not there any more.
             PhotoUnreadable: the file is damaged.
         """
-        return make_plan(
+        content_hash = picture_hash(self._exiftool, existing.photo.path)
+        plan = make_plan(
             existing,
             annotation,
-            content_hash=picture_hash(self._exiftool, existing.photo.path),
+            content_hash=content_hash,
             tool_version=self._tool_version,
             now=self._now().isoformat(timespec="seconds"),
         )
+        if self._originals is None:
+            return plan
+        return plan.evolve(original=place_of(self._originals, plan, content_hash))
 
     def apply(self, plan: WritePlan) -> Written:
         """Carry out a plan; on any error the file is exactly as it was.

@@ -143,7 +143,13 @@ class Daemon:
     def _metadata(self, stack: AsyncExitStack) -> MetadataStore:
         settings = self.settings.metadata
         exiftool = ExifTool(settings.exiftool, timeout_seconds=settings.timeout_seconds)
-        metadata = MetadataStore(settings, exiftool=exiftool, tool_version=__version__, now=local_now)
+        metadata = MetadataStore(
+            settings,
+            exiftool=exiftool,
+            tool_version=__version__,
+            now=local_now,
+            originals=self.state.originals if self.settings.backup_originals else None,
+        )
         stack.callback(metadata.close)
         metadata.start()
         return metadata
