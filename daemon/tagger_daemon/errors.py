@@ -7,6 +7,7 @@ Every class names exactly one `Fate`; a test fails if one does not.
     │   └── AlreadyRunning          STOP      with an exit code of its own
     ├── PhotoGone                   DROP      nobody's fault, nothing to do
     ├── PhotoChanged                REQUEUE   newer content: start again, no attempt charged
+    ├── PhotoHeld                   POSTPONE  a catalogue may hold newer edits: looked at again later
     ├── PhotoUnusable               FAIL      visible at once, never retried by itself
     │   ├── PhotoUnreadable         FAIL      damaged, truncated, not ours to read
     │   ├── PhotoUnsupported        FAIL      not a picture of a kind that is handled
@@ -44,6 +45,7 @@ class Fate(StrEnum):
     STOP = "stop"
     DROP = "drop"
     REQUEUE = "requeue"
+    POSTPONE = "postpone"
     FAIL = "fail"
     WAIT = "wait"
     RETRY = "retry"
@@ -55,6 +57,7 @@ class TaggerError(Exception):
     """The root. The message is one sentence that a photographer can act on."""
 
     fate: ClassVar[Fate]
+    seconds: float = 0.0  # until it is worth looking again, for fates that put the photo back
 
 
 class ConfigurationError(TaggerError):
@@ -77,6 +80,16 @@ class PhotoChanged(TaggerError):
     """The photo, or its sidecar, changed while it was being worked on."""
 
     fate = Fate.REQUEUE
+
+
+class PhotoHeld(TaggerError):
+    """A photo program's catalogue may hold edits of this photo that no file has yet."""
+
+    fate = Fate.POSTPONE
+
+    def __init__(self, message: str, *, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class PhotoUnusable(TaggerError):
@@ -195,3 +208,4 @@ class StateUnavailable(TaggerError):
     """The state directory cannot be read or written now."""
 
     fate = Fate.PAUSE
+    seconds = 15.0

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -280,6 +281,16 @@ NewValue = str | int | tuple[str, ...] | None  # what shall stand in a tag; None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CatalogueSign(Value):
+    """What in one file tells that a photo program's catalogue holds this photo, and maybe edits of it."""
+
+    file: str  # name of the photo, or of its sidecar
+    what: str  # in plain words, as they follow the file's name
+    saved_at: datetime | None  # the date of its metadata, without zone where it has none
+    changed_at: datetime  # when the file itself was last written
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Existing(Value):
     """What file and sidecar say now."""
 
@@ -287,6 +298,8 @@ class Existing(Value):
     source: Path  # where the next write goes: the photo, or its sidecar
     embedded: bool  # True: `source` is the photo itself
     source_fingerprint: Fingerprint | None  # None: the sidecar does not exist yet
+    source_marked: bool = False  # `source` itself carries our marker; another file may carry `marker`
+    signs: tuple[CatalogueSign, ...] = ()  # of the photo and its sidecars, one for each file that has any
     stands: Mapping[str, TagValue] = field(default_factory=dict)  # tag -> what stands in `source` itself
     texts: Mapping[str, str] = field(default_factory=dict)  # field name -> text, wherever it stands
     keywords: tuple[str, ...] = ()  # flat, in the file's order
@@ -347,6 +360,7 @@ class WritePlan(Value):
     kept: tuple[Kept, ...] = ()
     content_hash: str | None = None  # of the picture data
     removes: bool = False  # the target is a sidecar that was ours alone, and goes
+    original: Path | None = None  # where the file is kept as it was, before it is replaced; None: nowhere
 
     @property
     def target(self) -> Path:
@@ -374,6 +388,7 @@ class Record(Value):
     finished_at: str  # ISO 8601 with zone
     reason: str | None = None  # for skipped and failed, in plain words
     target: Path | None = None  # where it was written
+    original: Path | None = None  # where that file is kept as it was before; None: it is not
     title: str | None = None  # what stands in the file now
     keywords: tuple[str, ...] = ()
     description: str | None = None

@@ -251,6 +251,7 @@ def _record(
         finished_at=tools.now().isoformat(timespec="milliseconds"),
         reason=reason,
         target=existing.source if writes else None,
+        original=plan.original if plan else None,
         title=stands.title,
         keywords=stands.keywords,
         description=stands.description,

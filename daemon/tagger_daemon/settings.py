@@ -142,6 +142,12 @@ class MetadataSettings(Section):
     timeout_seconds: float = Field(60, gt=0, description="an exiftool call that takes longer is killed")
     preserve_mtime: bool = Field(False, description="keep the file's date; Lightroom may not notice")
     allow_hard_links: bool = Field(False, description="write to files that have more than one name")
+    quiet_hours: float = Field(
+        24, ge=0, le=8760, description="a photo that a photo program saved waits this long; 0: none waits"
+    )
+    lightroom_catalogs: tuple[Path, ...] = Field(
+        (), description="catalogues or their folders; while one is open, its photos wait; absolute"
+    )
     ignore_captions: tuple[str, ...] = Field(
         (
             "OLYMPUS DIGITAL CAMERA",
@@ -165,6 +171,14 @@ class MetadataSettings(Section):
         if any(mark in root for mark in "|/,;<>") or any(not letter.isprintable() for letter in root):
             raise ValueError("a keyword root is one keyword, without | / , ; < > and controls")
         return " ".join(root.split())
+
+    @field_validator("lightroom_catalogs")
+    @classmethod
+    def _absolute(cls, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+        expanded = tuple(path.expanduser() for path in paths)
+        if not all(path.is_absolute() for path in expanded):
+            raise ValueError("a catalogue must be given by its absolute path")
+        return expanded
 
 
 class QueueSettings(Section):
@@ -207,6 +221,9 @@ class Settings(BaseSettings):
     max_workers: int = Field(16, ge=1, le=512, description="photos in flight at once")
     overwrite_metadata: bool = Field(
         False, description="replace titles and descriptions of a person's too; the ledger keeps them"
+    )
+    backup_originals: bool = Field(
+        False, description="keep each file in the state directory as it was before our first write"
     )
     hemisphere: Literal["north", "south", "unknown"] = Field(
         "north", description="tells the season of photos without a position"

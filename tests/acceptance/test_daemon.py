@@ -11,9 +11,11 @@ import shutil
 import signal
 import socket
 import sqlite3
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -397,6 +399,39 @@ def test_a_raw_gets_a_sidecar_and_is_not_touched(house: House) -> None:
     assert house.run("run", "--once").returncode == 0
     assert raw.read_bytes() == before
     assert read_tags([raw.with_suffix(".xmp")])["photo-000.xmp"]["XMP-dc:Title"].startswith("A test caption")
+
+
+def test_a_photo_that_lightroom_may_hold_edited_waits_and_everything_else_goes_on(
+    house: House, server: ModelServer
+) -> None:
+    (raw,) = house.draw(1, suffix=".nef", size=320)
+    saved = datetime.now(UTC).strftime("%Y:%m:%d %H:%M:%S+00:00")
+    settings = ("-XMP-crs:HasSettings=True", "-XMP-xmp:Rating=3", f"-XMP-xmp:MetadataDate={saved}")
+    sidecar = raw.with_suffix(".xmp")
+    subprocess.run(["exiftool", "-q", *settings, str(sidecar)], check=True)
+    before = sidecar.read_bytes()
+    house.draw(1)
+
+    result = house.run("run", "--once")
+    assert result.returncode == 0, result.stdout
+    assert house.counts() == {JobState.DONE: 1, JobState.WAITING: 1}
+    assert len(server.chat_requests) == 3
+    assert "1 photo is held" in result.stdout
+    assert "holds develop settings" in " ".join(result.stdout.split())
+    assert "1 held" in result.stderr
+    # Asking for it by hand does not force it.
+    assert "1 photo is queued again" in house.run("retry", str(raw)).stdout
+    assert house.run("run", "--once").returncode == 0
+    assert (len(server.chat_requests), sidecar.read_bytes()) == (3, before)
+
+    assert "1 photo is held" in house.run("status").stdout
+    assert [line["outcome"] for line in house.audit()] == ["written"]
+
+    house.settings |= {"metadata": {"quiet_hours": 0}, "backup_originals": True}
+    house.write()
+    assert house.run("run", "--once").returncode == 0
+    assert read_tags([sidecar])[sidecar.name]["XMP-dc:Title"].startswith("A test caption")
+    assert Path(house.audit()[-1]["original"]).read_bytes() == before
 
 
 @pytest.mark.skipif(not REAL_PHOTOS.is_dir(), reason="needs real camera files: set TAGGER_REAL_PHOTOS")

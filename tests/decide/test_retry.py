@@ -23,6 +23,7 @@ def decided(error: TaggerError, *, attempts: int = 0, spread: float = 0.5) -> De
     [
         (errors.PhotoGone("x"), JobState.GONE, 0),
         (errors.PhotoChanged("x"), JobState.WAITING, 0),
+        (errors.PhotoHeld("x", seconds=60), JobState.WAITING, 0),
         (errors.PhotoUnreadable("x"), JobState.FAILED, 1),
         (errors.PhotoTooLarge("x"), JobState.FAILED, 1),
         (errors.ServerUnavailable("x"), JobState.WAITING, 0),
@@ -60,6 +61,18 @@ def test_an_outage_never_uses_up_a_photos_attempts() -> None:
     for _ in range(1000):
         attempts = decided(errors.ServerUnavailable("x"), attempts=attempts).attempts
     assert attempts == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "delay"),
+    [(300, 300), (0, 1), (24 * 3600, LONGEST_BACKOFF), (LONGEST_BACKOFF, LONGEST_BACKOFF)],
+)
+def test_a_photo_that_is_held_is_looked_at_again_in_time_and_now_and_then(
+    seconds: float, delay: float
+) -> None:
+    assert decided(errors.PhotoHeld("x", seconds=seconds), attempts=3) == Decision(
+        state=JobState.WAITING, delay=delay, attempts=3
+    )
 
 
 @given(attempts=st.integers(0, 100), spread=st.floats(0, 1))

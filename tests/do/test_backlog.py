@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tagger_daemon.backlog import store
-from tagger_daemon.backlog.retry import Decision
+from tagger_daemon.backlog.retry import Decision, decide
 from tagger_daemon.backlog.store import MAX_CRASHES, Backlog, Priority
 from tagger_daemon.database import Database, read_only
-from tagger_daemon.errors import LeaseLost, PhotoChanged
+from tagger_daemon.errors import LeaseLost, PhotoChanged, PhotoHeld
 from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Origin, Photo, Stage
 
 FOLDER = Path("/photos")
@@ -138,6 +138,55 @@ def test_nothing_waits_for_a_moment_that_was_set_before_the_clock_was_put_back(b
     backlog.put_back(job, Decision(state=JobState.WAITING, delay=60, attempts=1), now=year)
     backlog.pause_folder(FOLDER, until=year + 15_000, why="the disk is full")
     assert len(claim(backlog, now=10)) == 1
+
+
+def hold(backlog: Backlog, *, now: int, hours: float = 24) -> None:
+    """Claim the photos and put them back for so long, as the crew does."""
+    error = PhotoHeld("a catalogue may hold newer edits", seconds=hours * 3600)
+    decision = decide(error, attempts=0, max_attempts=4, backoff_seconds=60, spread=0.5)
+    assert decision is not None
+    for job in claim(backlog, now=now):
+        backlog.put_back(job, decision, now=now, error=str(error), error_class=type(error).__name__)
+
+
+def test_a_photo_that_is_held_for_a_day_is_looked_at_every_few_hours_and_not_before(backlog: Backlog) -> None:
+    hour = 3600 * 1000
+    put(backlog, photo())
+    hold(backlog, now=hour)
+    assert claim(backlog, now=2 * hour) == []
+    assert claim(backlog, now=6 * hour) == []
+    hold(backlog, now=7 * hour)
+    assert claim(backlog, now=8 * hour) == []
+    # The clock is put back by a year: nobody waits for that to pass.
+    assert len(claim(backlog, now=-365 * 24 * hour)) == 1
+
+
+def test_photos_that_are_held_are_counted_and_listed_after_the_others(
+    backlog: Backlog, database: Database
+) -> None:
+    put(backlog, photo("failed.jpg"))
+    (job,) = claim(backlog)
+    backlog.finish(job, state=JobState.FAILED, fingerprint=job.photo.fingerprint, now=10, error="bad")
+    put(backlog, photo("held.jpg"), photo("also.jpg"))
+    hold(backlog, now=20)
+    put(backlog, photo("ready.jpg"))
+    assert backlog.open_and_held() == (3, 2)
+    with read_only(database.path) as db:
+        assert store.held_rows(db) == 2
+        found = store.troubles(db, limit=-1)
+    assert [(one.path.name, one.held) for one in found] == [
+        ("failed.jpg", False),
+        ("also.jpg", True),
+        ("held.jpg", True),
+    ]
+
+
+def test_a_start_looks_again_at_what_is_held(backlog: Backlog) -> None:
+    put(backlog, photo())
+    hold(backlog, now=10)
+    backlog.recover(now=20, boot="a")
+    assert backlog.open_and_held() == (1, 0)
+    assert len(claim(backlog, now=21)) == 1
 
 
 def test_a_photo_that_was_held_up_lets_the_others_of_its_folder_go_first(backlog: Backlog) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from loguru import logger
 
 from tagger_daemon.backlog import retry, store
 from tagger_daemon.backlog.store import Backlog, Priority
 from tagger_daemon.database import Database
-from tagger_daemon.errors import FolderUnavailable, StateUnavailable
+from tagger_daemon.errors import FolderUnavailable, PhotoHeld, StateUnavailable
 from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
 from tagger_daemon.model import Existing, Fingerprint, JobState, Photo, Policy, Record
@@ -126,6 +127,11 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
+def database_rows(database: Database) -> list[Any]:
+    with database.transaction() as db:
+        return db.execute("SELECT * FROM job").fetchall()
+
+
 def states(database: Database) -> list[JobState]:
     return [state for folder in Backlog(database).folders(now=0) for state in folder.counts]
 
@@ -175,6 +181,27 @@ async def test_the_end_of_the_service_does_not_wait_for_room_on_the_disk(databas
         await crew.drain(0, hurry=asyncio.Event())
     assert states(database) == [JobState.DONE]
     assert len(Ledger(database).unaudited()) == 1
+
+
+async def test_a_photo_that_is_held_is_looked_at_again_and_that_is_told_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "REQUEUE_WAIT", 0.0)
+    looks, told = [], []
+    sink = logger.add(lambda line: told.append(str(line)), format="{message}")
+
+    def held(path: Path) -> Fingerprint:
+        looks.append(path)
+        raise PhotoHeld("a.jpg is rated, and a catalogue is open", seconds=0.001)
+
+    try:
+        async with at_work(database, Audit(), fingerprint=held):
+            await until(lambda: len(looks) > 3)
+    finally:
+        logger.remove(sink)
+    assert told == ["a.jpg: a.jpg is rated, and a catalogue is open\n"]
+    (row,) = database_rows(database)
+    assert (row["attempts"], row["error_class"]) == (0, "PhotoHeld")
 
 
 async def test_a_vanished_photo_waits_while_nobody_can_say_whether_its_folder_is_there(

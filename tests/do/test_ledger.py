@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -23,6 +24,7 @@ RECORD = Record(
     outcome=Outcome.WRITTEN,
     finished_at="2026-03-29T23:59:00+02:00",
     target=Path("/p/caf\udce9.xmp"),
+    original=Path("/s/originals/ab/abc/caf\udce9.xmp"),
     title="Ein Weg",
     keywords=("weg", "wald"),
     before={"XMP-dc:Subject": ()},
@@ -55,6 +57,12 @@ def test_of_several_tries_to_write_a_photo_only_the_last_can_have_taken_place(le
     for number in range(3):
         ledger.intend(RECORD.evolve(id=str(number)))
     assert [record.id for record in ledger.intended()] == ["2"]
+
+
+def test_a_record_from_before_originals_were_kept_has_none() -> None:
+    values = json.loads(records.record_to_json(RECORD))
+    del values["original"]
+    assert records.record_from_json(json.dumps(values)) == RECORD.evolve(original=None)
 
 
 def of_day(database: Database, day: date) -> list[Record]:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from make_samples import write_heic
 from support.metadata_files import NOON, annotation, draw, open_store, photo_at, policy, stamp, tell
+from support.small_disk import mounted
 from tagger_daemon.errors import (
     ExiftoolDied,
     FolderUnavailable,
@@ -461,15 +462,8 @@ def test_when_exiftool_dies_or_hangs_the_file_is_as_it_was(tmp_path: Path, signa
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Give a folder on a file system of its own, two megabytes large."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], check=False, capture_output=True
-    )
-    if mounted.returncode != 0:
-        pytest.skip("no file system may be mounted here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with mounted(tmp_path / "disk", "2m") as folder:
+        yield folder
 
 
 def test_a_full_disk_pauses_the_folder(small_disk: Path, store: MetadataStore) -> None:

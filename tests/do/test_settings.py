@@ -78,6 +78,7 @@ def test_folders_may_be_text_or_tables(tmp_path: Path) -> None:
         ("folders = ['relative']", ["'folders.0", "absolute"]),
         ("folders = [{path = '/a', recursiv = true}]", ["recursiv", "did you mean 'recursive'?"]),
         ("folders = ['/a', '/a/b']", ["/a/b is already watched with /a"]),
+        ("[metadata]\nlightroom_catalogs = ['a.lrcat']", ["'metadata.lightroom_catalogs'", "absolute"]),
         ("[schedule]\nsummary_at = '25:00'", ["'schedule.summary_at'"]),
         ("max_keywords = \n", ["config.toml is not valid TOML", "line 1"]),
         ("hemisphere = 'east'", ["'hemisphere'", "north"]),

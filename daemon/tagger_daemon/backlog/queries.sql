@@ -108,6 +108,10 @@ UPDATE job SET
   crashes = crashes + 1, priority = -10, state = 'ready', lease = NULL, lease_until = NULL, updated_at = :now
 WHERE state = 'running';
 
+-- name: recover_held
+-- Rows that wait for a photo program: it may have ended, or the settings have changed.
+UPDATE job SET state = 'ready', updated_at = :now WHERE state = 'waiting' AND error_class = :held_class;
+
 -- name: give_up
 -- Rows that were there too often.
 UPDATE job SET state = 'failed', error = :error, error_class = 'Crashed', updated_at = :now
@@ -193,14 +197,15 @@ GROUP BY folder.path, job.state;
 SELECT id, path, watched, paused_until, paused_why, scanned_at FROM folder ORDER BY id;
 
 -- name: troubles
--- What failed or waits after an error, newest first.
+-- What failed or waits after an error, newest first; what a photo program holds up comes last, there may be much.
 SELECT folder.path AS folder_path, rel, state, error, error_class, attempts, due_at, job.updated_at
 FROM job JOIN folder ON folder.id = job.folder_id
-WHERE folder.watched AND error IS NOT NULL AND state IN ('failed', 'waiting', 'ready') ORDER BY job.updated_at DESC, job.id DESC LIMIT :limit;
+WHERE folder.watched AND error IS NOT NULL AND state IN ('failed', 'waiting', 'ready')
+ORDER BY error_class IS :held_class, job.updated_at DESC, job.id DESC LIMIT :limit;
 
 -- name: open_rows
--- Rows that still have a way to go.
-SELECT count(*) AS rows FROM job WHERE state IN ('ready', 'running', 'waiting')
+-- Rows that still have a way to go, and those of them that wait for a photo program.
+SELECT count(*) AS rows, count(*) FILTER (WHERE state = 'waiting' AND error_class = :held_class) AS held FROM job WHERE state IN ('ready', 'running', 'waiting')
   AND folder_id IN (SELECT id FROM folder WHERE watched AND (:path IS NULL OR path = :path));
 
 -- name: set_mark

@@ -15,7 +15,7 @@ BACKOFF_FACTOR = 4.0
 JITTER = 0.2
 #: Seconds until a row whose server was away is looked at again. The pool's gate holds it back meanwhile.
 SERVER_WAIT = 1.0
-#: Seconds until a changed photo is looked at again, and until a paused folder's photo is.
+#: Seconds until a changed photo is looked at again, and until a paused folder's photo is: no wait is shorter.
 REQUEUE_WAIT = 1.0
 
 
@@ -58,8 +58,10 @@ def decide(
             return waiting.evolve(state=JobState.FAILED, delay=0.0, attempts=attempts + 1)
         case Fate.WAIT:
             return waiting.evolve(delay=SERVER_WAIT)
-        case Fate.REQUEUE | Fate.PAUSE:
-            return waiting
+        case Fate.REQUEUE | Fate.PAUSE | Fate.POSTPONE:
+            # A longer wait is cut in parts: a due time further off is taken for one from before the clock was
+            # put back, and meanwhile the reason may have gone.
+            return waiting.evolve(delay=min(max(error.seconds, REQUEUE_WAIT), LONGEST_BACKOFF))
         case Fate.RETRY if attempts + 1 >= max_attempts:
             return waiting.evolve(state=JobState.FAILED, delay=0.0, attempts=attempts + 1)
         case Fate.RETRY:

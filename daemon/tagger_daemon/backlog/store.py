@@ -18,11 +18,13 @@ from pathlib import Path
 
 from tagger_daemon.backlog.retry import JITTER, LONGEST_BACKOFF, Decision
 from tagger_daemon.database import Database, Migration
-from tagger_daemon.errors import LeaseLost, PhotoChanged
+from tagger_daemon.errors import LeaseLost, PhotoChanged, PhotoHeld
 from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Photo, Value
 
 #: Deaths of the service during one photo after which that photo is failed instead of tried again.
 MAX_CRASHES = 3
+#: Class of the error with which photos wait that a photo program may hold edits of.
+HELD = PhotoHeld.__name__
 CRASHED = f"the service died {MAX_CRASHES} times while it worked on this photo"
 
 #: No wait is longer than this, milliseconds: a moment further off was set before the clock was put back.
@@ -61,6 +63,11 @@ class Trouble(Value):
     attempts: int
     due_at: int
     updated_at: int
+
+    @property
+    def held(self) -> bool:
+        """Whether it waits because a photo program may hold edits of it."""
+        return self.state is JobState.WAITING and self.error_class == HELD
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +115,7 @@ class Backlog:
             marks = {row["name"]: row["value"] for row in db.execute(queries()["marks"])}
             died = marks.get("clean") == "0" and marks.get("boot") == boot
             db.execute(queries()["recover_crashed" if died else "recover_clean"], {"now": now})
+            db.execute(queries()["recover_held"], {"now": now, "held_class": HELD})
             db.executemany(
                 queries()["set_mark"], [{"name": "clean", "value": "0"}, {"name": "boot", "value": boot}]
             )
@@ -393,8 +401,12 @@ class Backlog:
     def open_rows(self, folder: Path | None = None) -> int:
         """Photos that still have a way to go, of one watch folder or all: ready, running or waiting."""
         with self._database.transaction() as db:
-            path = None if folder is None else os.fsencode(folder)
-            return int(db.execute(queries()["open_rows"], {"path": path}).fetchone()["rows"])
+            return _open_rows(db, folder)[0]
+
+    def open_and_held(self) -> tuple[int, int]:
+        """Photos that still have a way to go, and how many of these a photo program holds up."""
+        with self._database.transaction() as db:
+            return _open_rows(db)
 
     def folders(self, *, now: int) -> list[FolderState]:
         """How every watch folder stands."""
@@ -420,8 +432,11 @@ def folders(db: sqlite3.Connection, *, now: int) -> list[FolderState]:
 
 
 def troubles(db: sqlite3.Connection, *, limit: int) -> list[Trouble]:
-    """The newest photos with an error, all if the limit is negative; works on a read-only connection too."""
-    rows = db.execute(queries()["troubles"], {"limit": limit})
+    """The newest photos with an error, those that are held last; all if the limit is negative.
+
+    Works on a read-only connection too.
+    """
+    rows = db.execute(queries()["troubles"], {"limit": limit, "held_class": HELD})
     return [
         Trouble(
             path=_path(row),
@@ -436,6 +451,11 @@ def troubles(db: sqlite3.Connection, *, limit: int) -> list[Trouble]:
     ]
 
 
+def held_rows(db: sqlite3.Connection) -> int:
+    """How many photos wait for a photo program; works on a read-only connection too."""
+    return _open_rows(db)[1]
+
+
 def draft_to_json(draft: Draft) -> str:
     """Write a draft as the text that its row holds."""
     return json.dumps(dataclasses.asdict(draft))
@@ -444,6 +464,12 @@ def draft_to_json(draft: Draft) -> str:
 def draft_from_json(text: str | None) -> Draft:
     """Read a draft back; no text is an empty draft."""
     return Draft() if text is None else Draft.from_plain(json.loads(text))
+
+
+def _open_rows(db: sqlite3.Connection, folder: Path | None = None) -> tuple[int, int]:
+    path = None if folder is None else os.fsencode(folder)
+    row = db.execute(queries()["open_rows"], {"path": path, "held_class": HELD}).fetchone()
+    return row["rows"], row["held"]
 
 
 def _job(row: sqlite3.Row) -> Job:

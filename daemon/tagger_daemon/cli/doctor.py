@@ -17,6 +17,7 @@ from tagger_daemon import __version__
 from tagger_daemon.cli.terminal import shown
 from tagger_daemon.errors import ConfigurationError, FolderUnavailable, TaggerError
 from tagger_daemon.intake.scan import identity
+from tagger_daemon.metadata.catalogues import find_lock
 from tagger_daemon.metadata.exiftool import ExifTool
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Value
@@ -55,6 +56,10 @@ async def examine(loaded: Loaded) -> list[Finding]:
         _check("exiftool", lambda: _exiftool(settings)),
         _check("watch folders", lambda: _some_folder(settings)),
         *(_check(f"folder {folder.path}", partial(_folder, folder)) for folder in settings.folders),
+        *(
+            _check(f"catalogue {path}", partial(_catalogue, path))
+            for path in settings.metadata.lightroom_catalogs
+        ),
         _check("state directory", lambda: _state(settings)),
     ]
     findings += await _models(settings)
@@ -113,6 +118,10 @@ def _folder(folder: FolderSettings) -> str:
             "readable, but not writable: nothing can be written beside or into its photos"
         )
     return f"readable and writable, {_free(folder.path)}"
+
+
+def _catalogue(path: Path) -> str:
+    return "open now: photos that it may hold edits of wait" if find_lock(path) else "not open now"
 
 
 def _state(settings: Settings) -> str:

@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.table import Table
 
 from tagger_daemon.backlog import store
-from tagger_daemon.cli import logs
+from tagger_daemon.cli import logs, status
 from tagger_daemon.cli.exits import Exit
 from tagger_daemon.cli.terminal import console, one_line, shown
 from tagger_daemon.database import read_only
@@ -75,9 +75,9 @@ def plain_lines() -> Watcher:
 
     def watch(snapshot: Snapshot) -> None:
         nonlocal last
-        line = (
-            f"{headline(snapshot)}: {snapshot.finished} done, {snapshot.open_rows + snapshot.settling} to go"
-        )
+        held = f", {snapshot.held} held" if snapshot.held else ""
+        to_go = snapshot.open_rows + snapshot.settling
+        line = f"{headline(snapshot)}: {snapshot.finished} done, {to_go} to go{held}"
         if line != last:
             print(line, file=sys.stderr, flush=True)
         last = line
@@ -105,15 +105,19 @@ def print_outcome(state: StateDirectory) -> Exit:
         found = records.latest_records(db)
         page = make_page(state, db, local_now().date(), now=local_now())
         folders = [folder for folder in store.folders(db, now=now_ms()) if folder.watched]
-        failed = [one for one in store.troubles(db, limit=-1) if one.state is JobState.FAILED]
+        troubles = store.troubles(db, limit=-1)
+    failed = [one for one in troubles if one.state is JobState.FAILED]
+    held = [one for one in troubles if one.held]
     written = [record for record in found if record.outcome in (Outcome.WRITTEN, Outcome.UNCHANGED)]
     if written:
         out.print(_written_table(written))
     if failed:
-        out.print(_failed_table(failed, [folder.path for folder in folders]))
+        out.print(_troubles_table("failed", failed, [folder.path for folder in folders]))
+    if held:
+        out.print(_troubles_table("held", held, [folder.path for folder in folders]))
     counts = sum((Counter(folder.counts) for folder in folders), Counter[JobState]())
     skipped = counts[JobState.DONE] - len(written)
-    left = sum(counts[state] for state in OPEN_STATES)
+    left = sum(counts[state] for state in OPEN_STATES) - len(held)
     out.print(
         f"{len(written)} photos described, {max(skipped, 0)} were tagged already, {len(failed)} failed.",
         highlight=False,
@@ -122,6 +126,11 @@ def print_outcome(state: StateDirectory) -> Exit:
     problems = state.read_status().get("problems", [])
     for problem in problems:
         out.print(shown(problem), style="yellow", highlight=False)
+    if held:
+        out.print(
+            f"{status.held(len(held))}: a photo program may have newer edits; the same command looks again.",
+            highlight=False,
+        )
     if left:
         out.print(f"{left} are left; the same command goes on with them.", highlight=False)
         return Exit.INTERRUPTED
@@ -142,11 +151,13 @@ def _written_table(found: list[Record]) -> Table:
     return table
 
 
-def _failed_table(found: list[store.Trouble], folders: list[Path]) -> Table:
-    table = Table("failed", "why")
+def _troubles_table(what: str, found: list[store.Trouble], folders: list[Path]) -> Table:
+    table = Table(what, "why")
     for one in found[:LONGEST_TABLE]:
         folder = next(folder for folder in folders if folder in one.path.parents)
         table.add_row(shown(_below(one.path, folder)), shown(one.error))
+    if len(found) > LONGEST_TABLE:
+        table.caption = f"and {len(found) - LONGEST_TABLE} more"
     return table
 
 

@@ -40,6 +40,7 @@ class View(Value):
     folders: tuple[FolderState, ...]
     troubles: tuple[Trouble, ...]
     recent: int  # photos described within the rate's window
+    held: int = 0  # photos that wait for a photo program
 
     @property
     def counts(self) -> dict[JobState, int]:
@@ -52,9 +53,9 @@ class View(Value):
 
     @property
     def open_rows(self) -> int:
-        """Photos with a way to go."""
+        """Photos with a way to go, but for those that are held."""
         watched = (folder.counts for folder in self.folders if folder.watched)
-        return sum(counts.get(state, 0) for counts in watched for state in OPEN_STATES)
+        return sum(counts.get(state, 0) for counts in watched for state in OPEN_STATES) - self.held
 
     @property
     def per_hour(self) -> float | None:
@@ -84,6 +85,7 @@ class View(Value):
                 }
                 for folder in self.folders
             ],
+            "held": self.held,
             "photos_per_hour": self.per_hour,
             "seconds_left": self.seconds_left,
             "errors": [asdict(trouble) | {"path": str(trouble.path)} for trouble in self.troubles],
@@ -107,6 +109,7 @@ def gather(state: StateDirectory) -> View:
             folders=tuple(store.folders(db, now=now_ms())),
             troubles=tuple(store.troubles(db, limit=TROUBLES_SHOWN)),
             recent=records.finished_since(db, now_ms() - RATE_WINDOW_MS),
+            held=store.held_rows(db),
         )
 
 
@@ -137,9 +140,16 @@ def render(view: View) -> RenderableType:
         parts.append(_folders(view))
     if view.running:
         parts += _running(view)
+    if view.held:
+        parts.append(Text(f"{held(view.held)}: a photo program may have newer edits"))
     if view.troubles:
         parts.append(_troubles(view))
     return Group(*parts)
+
+
+def held(count: int) -> str:
+    """Say how many photos wait for a photo program."""
+    return f"{count} {'photo is' if count == 1 else 'photos are'} held"
 
 
 def _headline(view: View) -> Text:
@@ -221,7 +231,7 @@ def _troubles(view: View) -> Table:
     for trouble in view.troubles:
         table.add_row(
             shown(Path(trouble.path).name),
-            "failed" if trouble.state is JobState.FAILED else "waits",
+            "failed" if trouble.state is JobState.FAILED else "held" if trouble.held else "waits",
             shown(trouble.error),
         )
     return table

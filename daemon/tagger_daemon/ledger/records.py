@@ -266,6 +266,7 @@ def record_from_json(text: str) -> Record:
             ),
             "outcome": Outcome(values["outcome"]),
             "target": None if values["target"] is None else Path(values["target"]),
+            "original": Path(values["original"]) if values.get("original") else None,  # older rows lack it
             "keywords": tuple(values["keywords"]),
             "before": _tag_values(values["before"]),
             "after": _tag_values(values["after"]),

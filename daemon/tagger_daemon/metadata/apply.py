@@ -32,6 +32,7 @@ from tagger_daemon.metadata.files import (
     temporary_copy,
     withdraw,
 )
+from tagger_daemon.metadata.originals import keep
 from tagger_daemon.metadata.read import picture_hash, show
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.verify import differences
@@ -72,6 +73,7 @@ def apply_plan(exiftool: ExifTool, plan: WritePlan, settings: MetadataSettings) 
         EmbeddingRefused: exiftool finds fault with the photo's structure; a sidecar could be written.
         VerificationFailed: the copy was not as planned.
         FolderUnavailable: disk full, read-only, or no right to write there.
+        StateUnavailable: its original could not be kept.
         ExiftoolDied: exiftool died or hung.
     """
     photo = plan.existing.photo
@@ -106,6 +108,8 @@ def _replace(
                 f"{target.name} was left alone: writing would have changed the picture itself"
             )
         dress_like(temp, target, status, preserve_mtime=settings.preserve_mtime)
+        if plan.original is not None:
+            keep(target, plan.original)
         check_unchanged(plan.existing.photo)
         _unchanged_status(plan, target)
         publish(temp, target)

@@ -127,9 +127,9 @@ def dress_like(temp: Path, target: Path, status: os.stat_result, *, preserve_mti
 
 def publish(temp: Path, target: Path) -> None:
     """Put a finished copy in the place of an existing file, on disk before its name is."""
-    _flush(temp)
+    flush(temp)
     temp.replace(target)
-    _flush(target.parent)
+    flush(target.parent)
 
 
 def publish_new(temp: Path, target: Path) -> None:
@@ -138,7 +138,7 @@ def publish_new(temp: Path, target: Path) -> None:
     Raises:
         PhotoChanged: somebody did.
     """
-    _flush(temp)
+    flush(temp)
     try:
         os.link(temp, target)
     except FileExistsError as error:
@@ -147,13 +147,22 @@ def publish_new(temp: Path, target: Path) -> None:
         if error.errno not in NO_HARD_LINKS:
             raise
         _claim_and_replace(temp, target)
-    _flush(target.parent)
+    flush(target.parent)
+
+
+def flush(path: Path) -> None:
+    """See that a file's content, or a folder's names, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def withdraw(target: Path) -> None:
     """Remove a file for good: also its name is gone from the disk when this returns."""
     target.unlink()
-    _flush(target.parent)
+    flush(target.parent)
 
 
 def sweep(folder: Path) -> tuple[Path, ...]:
@@ -186,11 +195,3 @@ def _claim_and_replace(temp: Path, target: Path) -> None:
     except FileExistsError as error:
         raise PhotoChanged(f"{target.name} appeared meanwhile") from error
     temp.replace(target)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -42,6 +42,11 @@ def is_supported(path: Path) -> bool:
     return extension(path) in EMBEDDED | MODERN | RAW
 
 
+def is_rendered(path: Path) -> bool:
+    """Tell whether a file of this name is a finished picture, as exports are: no raw, DNG or sidecar."""
+    return extension(path) in EMBEDDED | MODERN and extension(path) != "dng"
+
+
 def extension(path: Path) -> str:
     """Return the extension in lower case, without its dot."""
     return path.suffix[1:].lower()

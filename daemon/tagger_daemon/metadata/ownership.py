@@ -47,7 +47,7 @@ def known(existing: Existing, memory: Memory) -> Existing:
     marker = existing.marker
     remembered = memory.marker
     if marker is None and remembered is not None and _recognised(existing, remembered):
-        marker = remembered
+        marker, existing = remembered, existing.evolve(source_marked=True)
     elif marker is not None and remembered is not None and _same_words(marker, remembered):
         # Asked anew, another model gave the same words: nothing was written, and the file's marker is old.
         marker = marker.evolve(models=remembered.models)

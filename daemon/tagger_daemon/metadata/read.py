@@ -6,17 +6,19 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tagger_daemon.errors import FolderUnavailable, PhotoChanged, PhotoGone, PhotoUnreadable, WriteRefused
 from tagger_daemon.metadata import fields, gather
 from tagger_daemon.metadata.exiftool import ExifTool, path_argument
 from tagger_daemon.metadata.files import fingerprint
-from tagger_daemon.metadata.naming import MODERN, extension, place_for, sidecar_names
+from tagger_daemon.metadata.naming import MODERN, extension, is_rendered, place_for, sidecar_names
 from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.properties import Properties, parse_properties
+from tagger_daemon.metadata.quiet import find_sign
 from tagger_daemon.metadata.sidecar import check_sidecar, flaw
-from tagger_daemon.model import Existing, Fingerprint, Photo
+from tagger_daemon.model import CatalogueSign, Existing, Fingerprint, Photo
 
 SHOW = ("-X", "-struct", "-G1", "-n", "-api", "LargeFileSupport=1")
 IIM_IS_UTF8 = ("-charset", "iptc=UTF8")
@@ -114,6 +116,11 @@ def read_existing(
         source=place.target,
         embedded=place.embedded,
         source_fingerprint=target_fingerprint,
+        source_marked=gather.marker(layers[:1]) is not None,
+        signs=_signs(
+            (photo.path, image, image_fingerprint),
+            *((path, shown[path.name], fingerprints[path.name]) for path in place.sidecars),
+        ),
         stands=gather.stands(own, with_iim=has_iptc, undeclared_utf8=bool(charset)),
         texts=gather.texts(layers, ignore_captions),
         keywords=gather.keywords(layers),
@@ -161,6 +168,20 @@ def _keeps_iim(photo: Photo, image: Properties) -> bool:
     """Tell whether the file has a legacy block to be kept in step; of two, nobody knows which counts."""
     several = image.has_group(SECOND_IIM)
     return extension(photo.path) in KEEPS_IIM and image.has_group("IPTC") and not several
+
+
+def _signs(*files: tuple[Path, Properties, Fingerprint]) -> tuple[CatalogueSign, ...]:
+    """Return the signs of a catalogue in a photo and its sidecars."""
+    found = (
+        find_sign(
+            path.name,
+            properties,
+            rendered=is_rendered(path),
+            changed_at=datetime.fromtimestamp(seen.mtime_ns / 1e9, UTC),
+        )
+        for path, properties, seen in files
+    )
+    return tuple(sign for sign in found if sign is not None)
 
 
 def _show(exiftool: ExifTool, path: Path, *options: str) -> Properties:

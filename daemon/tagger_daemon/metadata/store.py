@@ -9,9 +9,12 @@ from pathlib import Path
 from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.metadata import fields
 from tagger_daemon.metadata.apply import apply_plan, check_writable
+from tagger_daemon.metadata.catalogues import why_in_use
 from tagger_daemon.metadata.exiftool import ExifTool, path_argument
 from tagger_daemon.metadata.fields import IIM_DIGEST
+from tagger_daemon.metadata.originals import place_of, sweep_copies
 from tagger_daemon.metadata.plan import make_plan, make_undo_plan
+from tagger_daemon.metadata.quiet import check_quiet
 from tagger_daemon.metadata.read import identity, picture_hash, read_existing, read_target
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.undo import TakenBack, take_back
@@ -27,6 +30,7 @@ class MetadataStore:
         exiftool: the process that does it; started and closed by this store.
         tool_version: ours, for the provenance marker.
         now: the clock, with a time zone.
+        originals: the folder in which files are kept as they were before our first write; None: they are not.
     """
 
     def __init__(
@@ -36,11 +40,13 @@ class MetadataStore:
         exiftool: ExifTool,
         tool_version: str,
         now: Callable[[], datetime],
+        originals: Path | None = None,
     ) -> None:
         self._settings = settings
         self._exiftool = exiftool
         self._tool_version = tool_version
         self._now = now
+        self._originals = originals
         self._version = (0, 0)
 
     def start(self) -> None:
@@ -49,6 +55,8 @@ class MetadataStore:
         Raises:
             ConfigurationError: it is too old, or does not work.
         """
+        if self._originals is not None:
+            sweep_copies(self._originals)
         self._exiftool.run()
         self._version = self._exiftool.version()
         with (
@@ -83,10 +91,14 @@ class MetadataStore:
         return self._read(photo, refusal)
 
     def check_writable(self, existing: Existing) -> None:
-        """Make sure that words could be written, before any are asked for.
+        """Make sure that words could be written now, before any are asked for.
 
-        Raises what `apply.check_writable` raises.
+        Raises:
+            PhotoHeld: a photo program may hold edits of the photo that no file has.
+
+        And what `apply.check_writable` raises.
         """
+        self._check_quiet(existing)
         check_writable(existing, self._settings)
 
     def content_hash(self, photo: Photo) -> str:
@@ -103,14 +115,18 @@ class MetadataStore:
 
         Raises what `content_hash` raises.
         """
-        return make_plan(
+        content_hash = self.content_hash(existing.photo)
+        plan = make_plan(
             existing,
             annotation,
             policy,
-            content_hash=self.content_hash(existing.photo),
+            content_hash=content_hash,
             tool_version=self._tool_version,
             now=self._now().isoformat(timespec="seconds"),
         )
+        if self._originals is None:
+            return plan
+        return plan.evolve(original=place_of(self._originals, plan, content_hash))
 
     def plan_undo(
         self,
@@ -154,8 +170,25 @@ class MetadataStore:
         )
 
     def apply(self, plan: WritePlan) -> Written:
-        """Carry out a plan; on any error the file is exactly as it was. Raises what `apply_plan` raises."""
+        """Carry out a plan; on any error the file is exactly as it was.
+
+        Raises:
+            PhotoHeld: a photo program may hold edits of the photo that no file has.
+
+        And what `apply_plan` raises.
+        """
+        if plan.writes:
+            self._check_quiet(plan.existing)  # again: the models took their time
         return apply_plan(self._exiftool, plan, self._settings)
+
+    def _check_quiet(self, existing: Existing) -> None:
+        if existing.signs and self._settings.quiet_hours:
+            check_quiet(
+                existing,
+                now=self._now(),
+                quiet_hours=self._settings.quiet_hours,
+                in_use=why_in_use(self._settings.lightroom_catalogs),
+            )
 
     def _read(self, photo: Photo, refusal: str | None = None) -> Existing:
         return read_existing(

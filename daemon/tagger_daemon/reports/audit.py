@@ -97,6 +97,7 @@ def _as_json(record: Record) -> dict[str, Any]:
         "description": record.description,
         "metadata_written": record.outcome is Outcome.WRITTEN,
         "target": None if record.target is None else str(record.target),
+        "original": None if record.original is None else str(record.original),
         "before": dict(record.before),
         "after": dict(record.after),
         "kept": [{"field": kept.field, "reason": kept.reason} for kept in record.kept],

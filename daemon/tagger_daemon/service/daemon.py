@@ -148,7 +148,13 @@ class Daemon:
     def _metadata(self, stack: AsyncExitStack) -> MetadataStore:
         settings = self.settings.metadata
         exiftool = ExifTool(settings.exiftool, timeout_seconds=settings.timeout_seconds)
-        metadata = MetadataStore(settings, exiftool=exiftool, tool_version=__version__, now=local_now)
+        metadata = MetadataStore(
+            settings,
+            exiftool=exiftool,
+            tool_version=__version__,
+            now=local_now,
+            originals=self.state.originals if self.settings.backup_originals else None,
+        )
         stack.callback(metadata.close)
         metadata.start()
         return metadata
@@ -321,6 +327,7 @@ class Daemon:
     async def _snapshot(self) -> Snapshot:
         # Before the rows are counted: a photo that is handed over between the two looks must show in one.
         idle = self._arrivals.idle
+        open_rows, held = await asyncio.to_thread(self._backlog.open_and_held)
         return take_snapshot(
             phase=self._phase,
             since=self._since,
@@ -329,7 +336,8 @@ class Daemon:
             pool=self._pool,
             loader=self._loader,
             idle=idle,
-            open_rows=await asyncio.to_thread(self._backlog.open_rows),
+            open_rows=open_rows - held,
+            held=held,
             upcoming=await asyncio.to_thread(self._upcoming),
         )
 

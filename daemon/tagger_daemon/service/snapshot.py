@@ -48,7 +48,8 @@ class Snapshot(Value):
     at: str  # when this was taken
     settling: int  # files that have not stopped changing
     idle: bool  # every folder is read, nothing is settling
-    open_rows: int  # photos with a way to go
+    open_rows: int  # photos with a way to go, but for those that are held
+    held: int  # photos that wait for a photo program
     finished: int  # photos that met their end in this life
     current: tuple[Current, ...]
     endpoints: tuple[EndpointStatus, ...]
@@ -58,7 +59,7 @@ class Snapshot(Value):
 
     @property
     def is_over(self) -> bool:
-        """Every photo that is there has met its end."""
+        """Every photo that is there has met its end, or is held, maybe for a day."""
         return self.idle and self.open_rows == 0 and not self.current
 
     def to_json(self) -> dict[str, Any]:
@@ -76,6 +77,7 @@ def take_snapshot(
     loader: Loader,
     idle: bool,
     open_rows: int,
+    held: int,
     upcoming: Mapping[Occasion, datetime],
 ) -> Snapshot:
     """Look at every part."""
@@ -88,6 +90,7 @@ def take_snapshot(
         settling=arrivals.pending,
         idle=idle,
         open_rows=open_rows,
+        held=held,
         finished=crew.finished,
         current=tuple(Current(path=str(walk.job.photo.path), step=walk.steps.current) for walk in crew.walks),
         endpoints=pool.snapshot(),

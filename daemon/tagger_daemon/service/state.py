@@ -42,6 +42,11 @@ class StateDirectory(Value):
         return self.root / "summaries"
 
     @property
+    def originals(self) -> Path:
+        """Files as they were before our first write, where that is wished."""
+        return self.root / "originals"
+
+    @property
     def status(self) -> Path:
         """What the running daemon last said of itself."""
         return self.root / "status.json"
