@@ -320,3 +320,13 @@ def test_propose_writes_nothing_and_asks_nobody_twice(studio: Studio) -> None:
     assert studio.tag(path, said, rules).outcome is Outcome.WRITTEN
     assert len(studio.asked) == 3
     assert policy().mode is Mode.FILL
+
+
+def test_raw_and_jpeg_are_asked_about_once_and_both_are_written(studio: Studio) -> None:
+    raw, jpeg = draw(studio.folder / "IMG_1.NEF").path, draw(studio.folder / "IMG_1.jpg").path
+    studio.tag(raw, *FIRST)
+    studio.tag(jpeg, *FIRST)
+    assert len(studio.asked) == 3
+    assert tell(jpeg, "XMP-dc:Title") == tell(studio.folder / "IMG_1.xmp", "XMP-dc:Title") == "A dog."
+    assert sorted(path.name for path in studio.folder.iterdir()) == ["IMG_1.NEF", "IMG_1.jpg", "IMG_1.xmp"]
+    assert tell(studio.folder / "IMG_1.xmp", "XMP-photoshop:SidecarForExtension") == "NEF"

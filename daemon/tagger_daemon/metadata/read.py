@@ -13,7 +13,7 @@ from tagger_daemon.errors import FolderUnavailable, PhotoChanged, PhotoGone, Pho
 from tagger_daemon.metadata import fields, gather
 from tagger_daemon.metadata.exiftool import ExifTool, path_argument
 from tagger_daemon.metadata.files import fingerprint
-from tagger_daemon.metadata.naming import MODERN, extension, is_rendered, place_for, sidecar_names
+from tagger_daemon.metadata.naming import MODERN, extension, is_rendered, partner_of, place_for, sidecar_names
 from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.properties import Properties, parse_properties
 from tagger_daemon.metadata.quiet import find_sign
@@ -131,6 +131,7 @@ def read_existing(
         iim_disagrees=gather.iim_disagrees(image) if has_iptc else frozenset(),
         marker=gather.marker(layers),
         facts=gather.facts([image, *sidecars]),
+        partner=partner_of(photo.path, siblings),
         notes=tuple(notes),
     )
 
