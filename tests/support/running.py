@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,7 +127,8 @@ class House:
         for number in range(count):
             path = self.inbox / f"{prefix}-{number:03}{suffix}"
             outside = self.root / f"drawing{suffix}"
-            draw_photo(outside, scene=SCENES[number % len(SCENES)], size=size, seed=number + 1)
+            seed = zlib.crc32(path.name.encode())  # the same picture under two names is asked about once
+            draw_photo(outside, scene=SCENES[number % len(SCENES)], size=size, seed=seed)
             shutil.move(outside, path)
             paths.append(path)
         return paths
