@@ -248,7 +248,10 @@ def finished_since(db: sqlite3.Connection, moment_ms: int) -> int:
 
 def record_to_json(record: Record) -> str:
     """Write a record as text; names that are not UTF-8 survive as escaped surrogates."""
-    return json.dumps(dataclasses.asdict(record), default=str)
+    values = dataclasses.asdict(record)
+    if record.answers.origins == record.origins:  # they nearly always are, and take up a tenth of it
+        del values["answers"]["origins"]
+    return json.dumps(values, default=str)
 
 
 def record_from_json(text: str) -> Record:
@@ -277,7 +280,7 @@ def record_from_json(text: str) -> Record:
             # Not in records of before these were kept:
             "marker": Marker.from_plain(values["marker"]) if values.get("marker") else None,
             "rejected": tuple(values.get("rejected", ())),
-            "answers": Draft.from_plain(values.get("answers", {})),
+            "answers": Draft.from_plain({"origins": values["origins"], **values.get("answers", {})}),
             "undoes": tuple(values.get("undoes", ())),
             "undone_words": tuple(values.get("undone_words", ())),
         }
