@@ -208,12 +208,15 @@ class Existing(Value):
     notes: tuple[str, ...] = ()  # what a person should know, such as why a sidecar is used
 
 
+NewValue = str | int | tuple[str, ...] | None  # what shall stand in a tag; None: it is removed
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TagWrite(Value):
     """One tag and its whole new value."""
 
     tag: str  # exiftool's name with group, from our own constants only
-    value: str | int | tuple[str, ...]
+    value: NewValue
     before: str | tuple[str, ...] | None = None  # what stood there; None: nothing did
 
 
@@ -264,7 +267,7 @@ class Record(Value):
     keywords: tuple[str, ...] = ()
     description: str | None = None
     before: Mapping[str, str | tuple[str, ...] | None] = field(default_factory=dict)  # tag -> value it had
-    after: Mapping[str, str | int | tuple[str, ...]] = field(default_factory=dict)  # tag -> value we wrote
+    after: Mapping[str, NewValue] = field(default_factory=dict)  # tag -> value we wrote; None: removed
     kept: tuple[Kept, ...] = ()
     notes: tuple[str, ...] = ()
     origins: Mapping[Stage, Origin] = field(default_factory=dict)

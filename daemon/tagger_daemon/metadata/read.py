@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tagger_daemon.errors import FolderUnavailable, PhotoChanged, PhotoGone, PhotoUnreadable, WriteRefused
 from tagger_daemon.metadata import fields, gather
+from tagger_daemon.metadata.canonical import PADDING
 from tagger_daemon.metadata.exiftool import ExifTool, path_argument
 from tagger_daemon.metadata.files import fingerprint
 from tagger_daemon.metadata.naming import MODERN, extension, place_for, sidecar_names
@@ -19,6 +20,7 @@ from tagger_daemon.metadata.sidecar import check_sidecar, flaw
 from tagger_daemon.model import Existing, Fingerprint, Photo
 
 SHOW = ("-X", "-struct", "-G1", "-n", "-api", "LargeFileSupport=1")
+PACKET = ("-b", "-XMP", "-api", "BlockExtract=2", "-api", "LargeFileSupport=1")  # 2: as it stands, unread
 IIM_IS_UTF8 = ("-charset", "iptc=UTF8")
 LARGEST_SIDECAR = 64 << 20  # bytes; those of photo programs have thousands, with many masks some millions
 KEEPS_IIM = frozenset({"jpg", "jpeg", "jpe", "tif", "tiff", "psd", "psb"})  # Adobe removes the block from DNG
@@ -35,6 +37,11 @@ def show(exiftool: ExifTool, path: Path) -> tuple[Properties, tuple[str, ...]]:
     if gather.iim_is_undeclared_utf8(properties):
         return _show(exiftool, path, *IIM_IS_UTF8), IIM_IS_UTF8
     return properties, ()
+
+
+def embedded_packet(exiftool: ExifTool, path: Path) -> bytes:
+    """Return the XMP packet inside a photo, of a JPEG the main one; empty if there is none."""
+    return exiftool.ask(*PACKET, path_argument(path)).stdout
 
 
 def picture_hash(exiftool: ExifTool, path: Path) -> str:
@@ -128,8 +135,7 @@ def _show(exiftool: ExifTool, path: Path, *options: str) -> Properties:
 
 def _own_flaw(exiftool: ExifTool, path: Path) -> str | None:
     """Return what is wrong with the XMP inside a photo; exiftool keeps only what it understands of it."""
-    packet = exiftool.ask("-b", "-api", "LargeFileSupport=1", "-XMP", path_argument(path)).stdout
-    return flaw(packet.strip(b"\0 \r\n"))
+    return flaw(embedded_packet(exiftool, path).strip(PADDING))
 
 
 def _show_sidecar(exiftool: ExifTool, path: Path) -> tuple[Fingerprint, Properties]:

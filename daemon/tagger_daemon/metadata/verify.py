@@ -1,6 +1,7 @@
 """Is the edited copy what was planned, and nothing else?
 
-Pure.
+Pure. Two views of both files are compared: what exiftool shows of all that stands in them, and what their XMP
+means, down to what exiftool does not show.
 """
 
 from __future__ import annotations
@@ -8,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from tagger_daemon.metadata import fields
+from tagger_daemon.metadata.canonical import LANGUAGE, Form, Name, Node, Packet
 from tagger_daemon.metadata.fields import DEFAULT_LANGUAGE
-from tagger_daemon.metadata.properties import Node, Properties
-from tagger_daemon.model import TagWrite
+from tagger_daemon.metadata.properties import Node as Shown
+from tagger_daemon.metadata.properties import Properties
+from tagger_daemon.model import NewValue, TagWrite
 
 FREE_GROUPS = (
     "ExifTool:",
@@ -36,6 +40,7 @@ FREE_WITH_IIM = frozenset(
         "Photoshop:IPTCDigest",
     }
 )
+EXTENDED: Name = ("http://ns.adobe.com/xmp/note", "HasExtendedXMP")  # leads to the rest of a JPEG's XMP
 POSITION = re.compile(r".*(Offset|Offsets|Start|Pointer)")  # where in the file something stands
 
 
@@ -50,9 +55,9 @@ def differences(before: Properties, after: Properties, writes: Sequence[TagWrite
     planned = {write.tag.removesuffix(DEFAULT_LANGUAGE): write.value for write in writes}
     free = FREE_TAGS | (FREE_WITH_IIM if any(tag.startswith("IPTC:") for tag in planned) else set())
     wrong = [
-        f"{tag} was not written as planned"
+        f"{tag} was not {'removed' if value is None else 'written'} as planned"
         for tag, value in planned.items()
-        if after.texts(tag) != (value if isinstance(value, tuple) else (str(value),))
+        if after.texts(tag) != _texts_of(value)
     ]
     for tag in sorted(before.nodes.keys() | after.nodes.keys()):
         if tag in planned or tag in free or tag.startswith(FREE_GROUPS) or POSITION.fullmatch(tag):
@@ -62,6 +67,77 @@ def differences(before: Properties, after: Properties, writes: Sequence[TagWrite
     return tuple(wrong)
 
 
-def _solid(properties: Properties, tag: str) -> list[Node]:
+def packet_differences(before: Packet, after: Packet, writes: Sequence[TagWrite]) -> tuple[str, ...]:
+    """Return the properties of the copy's XMP that are not as they should be, with what is wrong.
+
+    Of a JPEG whose XMP is so long that a part of it stands in segments of its own, the main packets are
+    compared, and of them what stands in both: properties move between packet and segments, and `differences`
+    sees them in either.
+
+    Args:
+        before: of the original.
+        after: of its edited copy.
+        writes: what was planned.
+    """
+    planned = {
+        fields.XMP_NAMES[tag]: write
+        for write in writes
+        if (tag := write.tag.removesuffix(DEFAULT_LANGUAGE)) in fields.XMP_NAMES
+    }
+    names = before.keys() | after.keys() | planned.keys()
+    if EXTENDED in before or EXTENDED in after:
+        names = (before.keys() | planned.keys()) & after.keys() - {EXTENDED}
+    wrong = []
+    for name in sorted(names):
+        old, new = before.get(name), after.get(name)
+        write = planned.get(name)
+        if write is None and old != new:
+            wrong.append(f"{name[1]} of {name[0]} changed")
+        elif write is not None and not _is_as_planned(write, old, new):
+            wrong.append(f"{write.tag} is not as planned beside what stood there")
+    return tuple(wrong)
+
+
+def _texts_of(value: NewValue) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    return value if isinstance(value, tuple) else (str(value),)
+
+
+def _is_as_planned(write: TagWrite, old: Node | None, new: Node | None) -> bool:
+    """Tell whether a property of the copy is what was planned, and what stood beside it is as before."""
+    expected = _texts_of(write.value)
+    if write.tag.endswith(DEFAULT_LANGUAGE):
+        ours = tuple(node.text for node in _listed(new) if _is_default(node))
+        before, after = ([node for node in _listed(side) if not _is_default(node)] for side in (old, new))
+        return ours == expected and before == after and (new is None or new.form is Form.ALT)
+    if new is None or not expected:
+        return new is None and not expected
+    if isinstance(write.value, tuple):
+        stood = _listed(old)
+        known = {node.text for node in stood}
+        return (
+            new.form in {Form.BAG, Form.SEQ}
+            and tuple(node.text for node in new.items) == expected
+            and all(node in stood for node in new.items if node.text in known)  # with their qualifiers
+        )
+    text = fields.exiftool_date(new.text) if write.tag == fields.METADATA_DATE else new.text
+    return new.form is Form.TEXT and (text,) == expected
+
+
+def _listed(node: Node | None) -> tuple[Node, ...]:
+    """Return the items of a list; a value that stands where a list should is its one item."""
+    if node is None:
+        return ()
+    return node.items if node.form in {Form.BAG, Form.SEQ, Form.ALT} else (node,)
+
+
+def _is_default(node: Node) -> bool:
+    """Tell whether a text is in the default language; one that names no language is."""
+    languages = [language.text.casefold() for name, language in node.qualifiers if name == LANGUAGE]
+    return languages in ([], ["x-default"])
+
+
+def _solid(properties: Properties, tag: str) -> list[Shown]:
     """Return a tag's values without empty lists, which exiftool drops, in an order of their own."""
     return sorted((node for node in properties.nodes.get(tag, ()) if node != ()), key=repr)
