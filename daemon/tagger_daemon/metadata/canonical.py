@@ -1,9 +1,9 @@
 """An XMP packet as what it means, whichever of its many spellings it was written in.
 
-Pure. The data model and its spellings in RDF are those of the XMP Specification, Part 1 (ISO 16684-1): attributes
-or elements, one description or many, a structure as `rdf:parseType="Resource"` or as a description of its own, a
-qualified value by way of `rdf:value`. What exiftool does not show is all here: languages and other qualifiers,
-links, the order of lists, structures that it does not know.
+Pure. The data model and its spellings in RDF are those of the XMP Specification, Part 1 (ISO 16684-1):
+attributes or elements, one description or many, a structure as `rdf:parseType="Resource"` or as a description
+of its own, a qualified value by way of `rdf:value`. What exiftool does not show is all here: languages and
+other qualifiers, links, the order of lists, structures that it does not know.
 """
 
 from __future__ import annotations
