@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from tagger_daemon.metadata import fields
 from tagger_daemon.metadata.canonical import LANGUAGE, Form, Name, Node, Packet
 from tagger_daemon.metadata.fields import DEFAULT_LANGUAGE
+from tagger_daemon.metadata.properties import Field, Properties
 from tagger_daemon.metadata.properties import Node as Shown
-from tagger_daemon.metadata.properties import Properties
 from tagger_daemon.model import NewValue, TagWrite
 
 FREE_GROUPS = (
@@ -24,6 +24,7 @@ FREE_GROUPS = (
 FREE_TAGS = frozenset(
     {
         "XMP-x:XMPToolkit",  # who wrote last
+        "XMP-xmpNote:HasExtendedXMP",  # what grows beyond 64 kB goes on in other segments of a JPEG
         "File:CurrentIPTCDigest",  # worked out
         "QuickTime:MediaDataSize",  # HEIC and AVIF keep their XMP in the box that holds the picture
         "File:FileType",  # a plain WebP becomes an extended one, which states its size in another place
@@ -139,5 +140,17 @@ def _is_default(node: Node) -> bool:
 
 
 def _solid(properties: Properties, tag: str) -> list[Shown]:
-    """Return a tag's values without empty lists, which exiftool drops, in an order of their own."""
-    return sorted((node for node in properties.nodes.get(tag, ()) if node != ()), key=repr)
+    """Return a tag's values without what is empty, in an order of their own.
+
+    exiftool drops empty lists, of which darktable writes many, and shows them as it shows empty texts.
+    """
+    return sorted((solid for node in properties.nodes.get(tag, ()) if (solid := _filled(node))), key=repr)
+
+
+def _filled(node: Shown) -> Shown:
+    if isinstance(node, str):
+        return node
+    if isinstance(node, Field):
+        inner = _filled(node.node)
+        return Field(node.name, inner) if inner else ()
+    return tuple(solid for item in node if (solid := _filled(item)))
