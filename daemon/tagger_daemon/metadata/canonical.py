@@ -64,7 +64,7 @@ def parse_packet(packet: bytes) -> Packet:
     such lists, and the slash at the end of a namespace, which exiftool sets right where it knows better.
 
     Raises:
-        VerificationFailed: it is not XML, is nested too deeply, or gives a property twice.
+        VerificationFailed: it is not XML, declares entities, is nested too deeply, or gives a property twice.
     """
     content = packet.strip(PADDING)
     if not content:
@@ -73,6 +73,8 @@ def parse_packet(packet: bytes) -> Packet:
     parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True)
     try:
         root = etree.fromstring(content, parser)
+        if root.getroottree().docinfo.internalDTD is not None:
+            raise VerificationFailed("its XMP cannot be compared: it declares entities of its own")
         return _properties(root if root.tag == f"{{{RDF}}}RDF" else root.find(f".//{{{RDF}}}RDF"))
     except etree.XMLSyntaxError as error:
         raise VerificationFailed(f"its XMP cannot be compared: {error.msg}") from error
