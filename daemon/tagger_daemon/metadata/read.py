@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from tagger_daemon.errors import FolderUnavailable, PhotoChanged, PhotoGone, PhotoUnreadable, WriteRefused
@@ -17,6 +18,7 @@ from tagger_daemon.metadata.naming import MODERN, extension, place_for, sidecar_
 from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.properties import Properties, parse_properties
 from tagger_daemon.metadata.sidecar import check_sidecar, flaw
+from tagger_daemon.metadata.signed import is_signed
 from tagger_daemon.model import Existing, Fingerprint, Photo
 
 SHOW = ("-X", "-struct", "-G1", "-n", "-api", "LargeFileSupport=1")
@@ -86,10 +88,12 @@ def read_existing(
     for name in sidecar_names(photo.path, siblings):
         fingerprints[name], shown[name] = _show_sidecar(exiftool, photo.path.with_name(name))
     owners = {name: owner for name, seen in shown.items() if (owner := seen.text(fields.SIDECAR_FOR))}
-    place = place_for(photo.path, siblings, owners, exiftool_version=version, refusal=refusal)
-    if place.embedded and (wrong := _own_flaw(exiftool, photo.path)):
-        refusal = f"its XMP {wrong}"
-        place = place_for(photo.path, siblings, owners, exiftool_version=version, refusal=refusal)
+    placed = partial(place_for, photo.path, siblings, owners, exiftool_version=version)
+    place = placed(refusal=refusal)
+    if place.embedded and is_signed(photo.path):
+        place = placed(signed=True)
+    elif place.embedded and (wrong := _own_flaw(exiftool, photo.path)):
+        place = placed(refusal=f"its XMP {wrong}")
     target_fingerprint = image_fingerprint if place.embedded else fingerprints.get(place.target.name)
     image, _ = show(exiftool, photo.path)
     sidecars = [shown[path.name] for path in place.sidecars]
