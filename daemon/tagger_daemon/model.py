@@ -393,9 +393,7 @@ class Record(Value):
     keywords: tuple[str, ...] = ()
     description: str | None = None
     before: Mapping[str, TagValue | None] = field(default_factory=dict)  # tag -> value it had
-    after: Mapping[str, str | int | tuple[str, ...] | None] = field(
-        default_factory=dict
-    )  # tag -> value we wrote
+    after: Mapping[str, NewValue] = field(default_factory=dict)  # tag -> value we wrote; None: removed
     kept: tuple[Kept, ...] = ()
     notes: tuple[str, ...] = ()
     origins: Mapping[Stage, Origin] = field(default_factory=dict)

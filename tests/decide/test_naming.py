@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from tagger_daemon.metadata.naming import (
     is_our_temp,
     is_supported,
     place_for,
+    sidecar_names,
     temp_name,
 )
 
@@ -84,9 +86,8 @@ def test_a_jpeg_does_not_read_the_sidecar_of_its_raw() -> None:
 @pytest.mark.parametrize("kind", sorted(MODERN))
 def test_modern_kinds_are_written_into_only_by_an_exiftool_that_does_not_damage_them(kind: str) -> None:
     assert place(f"IMG.{kind}", version=NEW).embedded
-    old = place(f"IMG.{kind}", "IMG.xmp", version=OLD)
+    old = place(f"IMG.{kind}", version=OLD)
     assert (old.embedded, old.target) == (False, FOLDER / f"IMG.{kind}.xmp")
-    assert old.sidecars == (FOLDER / "IMG.xmp",)  # a person's words there count all the same
     assert old.note == f"its words go to IMG.{kind}.xmp: writing into {kind} files needs exiftool 13.25"
 
 
@@ -97,6 +98,54 @@ def test_a_picture_that_refuses_gets_a_sidecar_of_its_full_name_and_the_reason_i
     assert (found.embedded, found.target) == (False, FOLDER / f"img.{kind}.XMP")
     assert found.sidecars == (found.target,)  # the other is the raw's
     assert "will not write into this file (Bad IFD)" in str(found.note)
+
+
+def test_a_signed_picture_is_not_written_into_and_its_note_says_so() -> None:
+    found = place_for(FOLDER / "IMG.jpg", ("IMG.jpg",), {}, exiftool_version=NEW, signed=True)
+    assert (found.embedded, found.target) == (False, FOLDER / "IMG.jpg.xmp")
+    assert found.note == (
+        "words inside would break this file's content credentials (C2PA); "
+        "the words stand in IMG.jpg.xmp beside it, which Lightroom does not read for this type"
+    )
+
+
+@pytest.mark.parametrize(
+    ("beside", "owners", "target"),
+    [
+        (["IMG.xmp"], {}, "IMG.xmp"),
+        (["img.XMP"], {}, "img.XMP"),
+        (["IMG.xmp", "IMG.heic.xmp"], {}, "IMG.heic.xmp"),
+        (["IMG.xmp"], {"IMG.xmp": "HEIC"}, "IMG.xmp"),
+        (["IMG.xmp"], {"IMG.xmp": "JPG"}, "IMG.xmp"),
+        (["IMG.xmp", "IMG.mov", "IMG.txt"], {}, "IMG.xmp"),
+        (["IMG.xmp", "IMG.jpg"], {}, "IMG.heic.xmp"),
+        (["IMG.xmp", "IMG.jpg"], {"IMG.xmp": "JPG"}, "IMG.heic.xmp"),
+        (["IMG.xmp", "IMG.jpg"], {"IMG.xmp": "HEIC"}, "IMG.xmp"),
+        (["IMG.xmp", "img.HEIC"], {}, "IMG.heic.xmp"),
+        (["IMG.xmp", "IMG.CR2"], {}, "IMG.heic.xmp"),
+    ],
+)
+def test_a_picture_that_is_not_written_into_has_one_sidecar_which_is_its_own(
+    beside: list[str], owners: dict[str, str], target: str
+) -> None:
+    path = FOLDER / "IMG.heic"
+    for changes in ({"exiftool_version": OLD}, {"signed": True}, {"refusal": "Bad IFD"}):
+        known: dict[str, Any] = {"exiftool_version": NEW, **changes}
+        found = place_for(path, ("IMG.heic", *beside), owners, **known)
+        assert (found.embedded, found.target) == (False, FOLDER / target)
+        assert found.note is not None
+        assert target in found.note
+
+
+def test_a_persons_words_count_in_a_sidecar_that_may_be_another_photos_too() -> None:
+    found = place("IMG.heic", "IMG.jpg", "IMG.xmp")
+    assert (found.target, found.sidecars) == (FOLDER / "IMG.heic.xmp", (FOLDER / "IMG.xmp",))
+
+
+def test_only_a_raw_is_given_the_sidecar_of_a_raw_to_look_into() -> None:
+    names = ("IMG.jpg", "IMG.NEF", "IMG.xmp", "IMG.jpg.xmp")
+    assert sidecar_names(FOLDER / "IMG.jpg", names) == ("IMG.jpg.xmp",)
+    assert sidecar_names(FOLDER / "IMG.NEF", names) == ("IMG.xmp",)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "film.mov", "noextension", "IMG.xmp", "x.gif"])

@@ -225,6 +225,19 @@ def test_a_broken_sidecar_is_refused_before_any_model_is_asked(tmp_path: Path, s
     assert (tmp_path / "IMG.xmp").read_bytes() == EMPTY[:-60]
 
 
+@pytest.mark.parametrize("kind", ["jpg", "heic"])
+def test_a_picture_is_not_held_up_by_the_broken_sidecar_of_its_raw(
+    tmp_path: Path, store: MetadataStore, kind: str
+) -> None:
+    photo = draw(tmp_path / "IMG_1.jpg", "XMP-dc:Title=Mine")
+    path = photo.path.rename(tmp_path / f"IMG_1.{kind}")  # whatever its name says, exiftool reads a JPEG
+    raw = draw(tmp_path / "IMG_1.NEF")
+    (tmp_path / "IMG_1.xmp").write_bytes(EMPTY[:-60])
+    assert store.read(photo_at(path)).title == "Mine"
+    with pytest.raises(WriteRefused, match=r"IMG_1\.xmp is damaged"):
+        store.read(raw)
+
+
 def make_huge(path: Path) -> None:
     path.touch()
     os.truncate(path, 1 << 30)

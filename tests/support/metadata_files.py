@@ -61,6 +61,11 @@ def tell(path: Path, tag: str) -> str:
     return subprocess.run(command, check=True, capture_output=True).stdout.decode().rstrip("\n")
 
 
+def packet_of(path: Path) -> bytes:
+    """Return the XMP packet inside a photo, byte for byte."""
+    return subprocess.run(["exiftool", "-b", "-XMP", str(path)], check=True, capture_output=True).stdout
+
+
 def annotation(**changes: Any) -> Annotation:
     """Return three answers, or others where they are given."""
     origin = Origin(

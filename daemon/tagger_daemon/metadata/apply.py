@@ -18,6 +18,7 @@ from tagger_daemon.errors import (
     VerificationFailed,
     WriteRefused,
 )
+from tagger_daemon.metadata.canonical import parse_packet
 from tagger_daemon.metadata.exiftool import Answer, ExifTool, path_argument
 from tagger_daemon.metadata.fields import IIM_CHARSET, IIM_DIGEST, IIM_ENVELOPE, NEW_DIGEST, UTF8
 from tagger_daemon.metadata.files import (
@@ -33,9 +34,9 @@ from tagger_daemon.metadata.files import (
     withdraw,
 )
 from tagger_daemon.metadata.originals import keep
-from tagger_daemon.metadata.read import picture_hash, show
+from tagger_daemon.metadata.read import embedded_packet, picture_hash, show
 from tagger_daemon.metadata.sidecar import EMPTY
-from tagger_daemon.metadata.verify import differences
+from tagger_daemon.metadata.verify import differences, packet_differences
 from tagger_daemon.model import Existing, NewValue, WritePlan, Written
 from tagger_daemon.settings import MetadataSettings
 
@@ -171,8 +172,15 @@ def _edit(exiftool: ExifTool, source: Path, temp: Path, plan: WritePlan) -> None
     _check_answer(answer, plan, temp)
     after, _ = show(exiftool, temp)
     wrong = differences(before, after, plan.writes)
+    if not wrong:
+        had, has = (parse_packet(_packet(exiftool, path, plan)) for path in (source, temp))
+        wrong = packet_differences(had, has, plan.writes)
     if wrong:
         raise VerificationFailed(f"{plan.target.name} was left alone: {'; '.join(wrong[:3])}")
+
+
+def _packet(exiftool: ExifTool, path: Path, plan: WritePlan) -> bytes:
+    return embedded_packet(exiftool, path) if plan.existing.embedded else path.read_bytes()
 
 
 def _iim_options(

@@ -73,6 +73,34 @@ MARKER = (
 )
 SCHEMA_VERSION = 1
 
+_DC = "http://purl.org/dc/elements/1.1"
+_PHOTOSHOP = "http://ns.adobe.com/photoshop/1.0"
+_MARKER = "http://ns.tagger-daemon/1.0"
+#: What the tags of XMP are called in a packet: namespace, without the slash at its end, and local name.
+XMP_NAMES = {
+    TITLE: (_DC, "title"),
+    DESCRIPTION: (_DC, "description"),
+    KEYWORDS: (_DC, "subject"),
+    HIERARCHICAL: ("http://ns.adobe.com/lightroom/1.0", "hierarchicalSubject"),
+    ALT_TEXT: ("http://iptc.org/std/Iptc4xmpCore/1.0/xmlns", "AltTextAccessibility"),
+    EXTENDED_DESCRIPTION: ("http://iptc.org/std/Iptc4xmpCore/1.0/xmlns", "ExtDescrAccessibility"),
+    HEADLINE: (_PHOTOSHOP, "Headline"),
+    CAPTION_WRITER: (_PHOTOSHOP, "CaptionWriter"),
+    TAGS_LIST: ("http://www.digikam.org/ns/1.0", "TagsList"),
+    SIDECAR_FOR: (_PHOTOSHOP, "SidecarForExtension"),
+    METADATA_DATE: ("http://ns.adobe.com/xap/1.0", "MetadataDate"),
+    MARKER_SCHEMA: (_MARKER, "SchemaVersion"),
+    MARKER_TOOL: (_MARKER, "ToolVersion"),
+    MARKER_DATE: (_MARKER, "Date"),
+    MARKER_CONTENT: (_MARKER, "ContentHash"),
+    MARKER_FIELDS: (_MARKER, "Fields"),
+    MARKER_MODELS: (_MARKER, "Models"),
+    MARKER_KEYWORDS: (_MARKER, "AIKeywords"),
+    MARKER_HIERARCHY: (_MARKER, "AIHierarchy"),
+    MARKER_TAGS: (_MARKER, "AITagsList"),
+    MARKER_REJECTED: (_MARKER, "Rejected"),
+}
+
 DEFAULT_LANGUAGE = "-x-default"  # written without it, a tag's other languages would be deleted
 
 LONGEST_TEXT = 8000  # characters; longer ones make exiftool split the XMP of a JPEG

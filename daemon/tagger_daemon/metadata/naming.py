@@ -73,7 +73,10 @@ def is_our_temp(name: str) -> bool:
 
 
 def sidecar_names(path: Path, siblings: Collection[str]) -> tuple[str, ...]:
-    """Return the names in the folder that may be this photo's sidecar, Lightroom's naming first."""
+    """Return the names in the folder that may be this photo's sidecar, Lightroom's naming first.
+
+    That of a raw is only the raw's, whatever stands in it.
+    """
     wanted = (f"{path.stem}.xmp", f"{path.name}.xmp")
     by_name = {name.casefold(): name for name in sorted(siblings, reverse=True)}
     exact = {name for name in siblings if name in wanted}
@@ -82,7 +85,7 @@ def sidecar_names(path: Path, siblings: Collection[str]) -> tuple[str, ...]:
         match = name if name in exact else by_name.get(name.casefold())
         if match is not None:
             found.append(match)
-    return tuple(found)
+    return tuple(name for name in found if extension(path) in RAW or not _is_raws(path, name, siblings))
 
 
 def partner_of(path: Path, siblings: Collection[str]) -> Path | None:
@@ -144,6 +147,7 @@ def place_for(
     *,
     exiftool_version: tuple[int, int],
     refusal: str | None = None,
+    signed: bool = False,
 ) -> Place:
     """Decide where a photo's metadata goes.
 
@@ -153,6 +157,7 @@ def place_for(
         owners: sidecar name -> extension that it says it belongs to (`photoshop:SidecarForExtension`).
         exiftool_version: what can safely be written depends on it.
         refusal: why exiftool does not write into this very file; None: nothing of that kind is known.
+        signed: content credentials stand in it, which any change would break.
 
     Raises:
         PhotoUnsupported: nothing is known about this kind of file.
@@ -163,11 +168,16 @@ def place_for(
     own = _own_sidecars(path, siblings, owners)
     if kind in RAW:
         return _place_raw(path, sidecar_names(path, siblings), own)
-    beside = _place_beside(path, own)
-    if refusal is not None:
+    beside = _place_beside(path, own, siblings, owners)
+    if signed or refusal is not None:
+        why = (
+            "words inside would break this file's content credentials (C2PA)"
+            if signed
+            else f"exiftool will not write into this file ({refusal})"
+        )
         note = (
-            f"exiftool will not write into this file ({refusal}); the words stand in {beside.target.name} "
-            "beside it, which Lightroom does not read for this type"
+            f"{why}; the words stand in {beside.target.name} beside it, "
+            "which Lightroom does not read for this type"
         )
         return beside.evolve(note=note)
     if kind in MODERN and exiftool_version < MODERN_SINCE:
@@ -189,11 +199,21 @@ def _place_raw(path: Path, candidates: tuple[str, ...], own: tuple[str, ...]) ->
     return Place(embedded=False, target=path.with_suffix(".xmp"), sidecars=())
 
 
-def _place_beside(path: Path, own: tuple[str, ...]) -> Place:
-    """Place the words of a picture that is not written into under its full name, which no other photo has."""
+def _place_beside(
+    path: Path, own: tuple[str, ...], siblings: Collection[str], owners: Mapping[str, str]
+) -> Place:
+    """Place the words of a picture that is not written into.
+
+    Its sidecar is used again in either naming. A new one gets its full name, which no other photo has; so it
+    does, too, beside one of the base name that may just as well be another photo's.
+    """
     full = tuple(name for name in own if _bears_full_name(path, name))
     others = tuple(name for name in own if name not in full)
-    target = path.with_name(full[0] if full else f"{path.name}.xmp")
+    alone = not any(_shares_stem(path, name) for name in siblings)
+    usable = full + tuple(
+        name for name in others if alone or owners.get(name, "").casefold() == extension(path)
+    )
+    target = path.with_name(usable[0] if usable else f"{path.name}.xmp")
     return Place(embedded=False, target=target, sidecars=tuple(map(path.with_name, full + others)))
 
 
@@ -229,6 +249,12 @@ def _is_raws(path: Path, sidecar: str, siblings: Collection[str]) -> bool:
         return False
     stem = path.stem.casefold()
     return any(extension(Path(name)) in RAW and Path(name).stem.casefold() == stem for name in siblings)
+
+
+def _shares_stem(path: Path, name: str) -> bool:
+    """Tell whether a name is that of another photo with the same base name."""
+    other = Path(name)
+    return name != path.name and other.stem.casefold() == path.stem.casefold() and is_supported(other)
 
 
 def _bears_full_name(path: Path, sidecar: str) -> bool:

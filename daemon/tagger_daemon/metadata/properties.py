@@ -10,6 +10,7 @@ import base64
 import binascii
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from lxml import etree
 
@@ -19,7 +20,14 @@ from tagger_daemon.model import Value
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 GROUPS = "http://ns.exiftool.org/"
 
-Node = str | tuple["Node", ...]  # a text; a list; a structure as a list of sorted (name, node) pairs
+Node = str | tuple["Node", ...]  # a text; a list; a structure as a list of its fields, sorted
+
+
+class Field(NamedTuple):
+    """One field of a structure."""
+
+    name: str
+    node: Node
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +97,7 @@ def _node(element: etree._Element) -> Node:
     if items is not None:
         return tuple(_node(item) for item in items)
     if len(element):
-        return tuple(sorted((_name(child), _node(child)) for child in element))
+        return tuple(sorted(Field(_name(child), _node(child)) for child in element))
     text = element.text or ""
     if element.get(f"{RDF}datatype", "").endswith("base64Binary"):
         return _decoded(text)

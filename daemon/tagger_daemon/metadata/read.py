@@ -7,10 +7,12 @@ import os
 import stat
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from tagger_daemon.errors import FolderUnavailable, PhotoChanged, PhotoGone, PhotoUnreadable, WriteRefused
 from tagger_daemon.metadata import fields, gather
+from tagger_daemon.metadata.canonical import PADDING
 from tagger_daemon.metadata.exiftool import ExifTool, path_argument
 from tagger_daemon.metadata.files import fingerprint
 from tagger_daemon.metadata.naming import MODERN, extension, is_rendered, partner_of, place_for, sidecar_names
@@ -18,9 +20,11 @@ from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.properties import Properties, parse_properties
 from tagger_daemon.metadata.quiet import find_sign
 from tagger_daemon.metadata.sidecar import check_sidecar, flaw
+from tagger_daemon.metadata.signed import is_signed
 from tagger_daemon.model import CatalogueSign, Existing, Fingerprint, Photo
 
 SHOW = ("-X", "-struct", "-G1", "-n", "-api", "LargeFileSupport=1")
+PACKET = ("-b", "-XMP", "-api", "BlockExtract=2", "-api", "LargeFileSupport=1")  # 2: as it stands, unread
 IIM_IS_UTF8 = ("-charset", "iptc=UTF8")
 SECOND_IIM = "IPTC2"
 WRAPPING = ("XMP-x:", "XMP-rdf:")  # of the packet, not of its content
@@ -39,6 +43,11 @@ def show(exiftool: ExifTool, path: Path) -> tuple[Properties, tuple[str, ...]]:
     if gather.iim_is_undeclared_utf8(properties):
         return _show(exiftool, path, *IIM_IS_UTF8), IIM_IS_UTF8
     return properties, ()
+
+
+def embedded_packet(exiftool: ExifTool, path: Path) -> bytes:
+    """Return the XMP packet inside a photo, of a JPEG the main one; empty if there is none."""
+    return exiftool.ask(*PACKET, path_argument(path)).stdout
 
 
 def picture_hash(exiftool: ExifTool, path: Path) -> str:
@@ -98,10 +107,12 @@ def read_existing(
     for name in sidecar_names(photo.path, siblings):
         fingerprints[name], shown[name] = _show_sidecar(exiftool, photo.path.with_name(name))
     owners = {name: owner for name, seen in shown.items() if (owner := seen.text(fields.SIDECAR_FOR))}
-    place = place_for(photo.path, siblings, owners, exiftool_version=version, refusal=refusal)
-    if place.embedded and (wrong := _own_flaw(exiftool, photo.path)):
-        refusal = f"its XMP {wrong}"
-        place = place_for(photo.path, siblings, owners, exiftool_version=version, refusal=refusal)
+    placed = partial(place_for, photo.path, siblings, owners, exiftool_version=version)
+    place = placed(refusal=refusal)
+    if place.embedded and is_signed(photo.path):
+        place = placed(signed=True)
+    elif place.embedded and (wrong := _own_flaw(exiftool, photo.path)):
+        place = placed(refusal=f"its XMP {wrong}")
     target_fingerprint = image_fingerprint if place.embedded else fingerprints.get(place.target.name)
     image, charset = show(exiftool, photo.path)
     sidecars = [shown[path.name] for path in place.sidecars]
@@ -200,8 +211,7 @@ def _show(exiftool: ExifTool, path: Path, *options: str) -> Properties:
 
 def _own_flaw(exiftool: ExifTool, path: Path) -> str | None:
     """Return what is wrong with the XMP inside a photo; exiftool keeps only what it understands of it."""
-    packet = exiftool.ask("-b", "-api", "LargeFileSupport=1", "-XMP", path_argument(path)).stdout
-    return flaw(packet.strip(b"\0 \r\n"))
+    return flaw(embedded_packet(exiftool, path).strip(PADDING))
 
 
 def _show_sidecar(exiftool: ExifTool, path: Path) -> tuple[Fingerprint, Properties]:
