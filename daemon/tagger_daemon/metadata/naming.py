@@ -24,6 +24,11 @@ RAW = frozenset(
     }
 )  # proprietary: never written into, although exiftool could for some
 
+JPEG = frozenset({"jpg", "jpeg", "jpe"})
+HEIF = frozenset({"heic", "heif", "hif"})
+DNG = frozenset({"dng"})
+ONE_EXPOSURE = (RAW, DNG, HEIF, JPEG)  # what cameras write of it side by side, in the order of their weight
+
 TEMP_PATTERN = re.compile(r"\..*\.tagger-[0-9a-f]{12}(\.[^.]+)?", re.DOTALL)
 
 
@@ -75,6 +80,58 @@ def sidecar_names(path: Path, siblings: Collection[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def partner_of(path: Path, siblings: Collection[str]) -> Path | None:
+    """Return the other half of a raw and a picture that the camera made of one exposure.
+
+    Args:
+        path: the photo.
+        siblings: all file names in its folder.
+
+    Returns:
+        A raw's JPEG of the same stem, case aside, else its HEIF; a JPEG's or a HEIF's raw, else its DNG; None
+        where there is none, and for all other kinds.
+    """
+    kind = extension(path)
+    wanted = (JPEG, HEIF) if kind in RAW | DNG else (RAW, DNG) if kind in JPEG | HEIF else ()
+    beside = _same_stem(path, siblings)
+    found = (name for kinds in wanted for name in beside if extension(Path(name)) in kinds)
+    return next((path.with_name(name) for name in found), None)
+
+
+def companions(path: Path, siblings: Collection[str]) -> tuple[str, ...]:
+    """Return the names of all that is one photo with this one, itself among them: raws first, JPEGs last.
+
+    Raws of one stem share a sidecar, so they are not told apart. Pictures without a raw stand alone.
+    """
+    beside = (path.name, *(name for name in _same_stem(path, siblings) if name != path.name))
+    by_kind = [[name for name in beside if extension(Path(name)) in kinds] for kinds in ONE_EXPOSURE]
+    together = tuple(name for names in by_kind for name in names)
+    return together if path.name in together and (by_kind[0] or by_kind[1]) else (path.name,)
+
+
+def belongings(
+    path: Path, siblings: Collection[str], owners: Mapping[str, str], *, staying: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Return the names that go where a photo goes, in order: sidecars, then raws, then HEIF and JPEG.
+
+    Args:
+        path: the photo.
+        siblings: all file names in its folder.
+        owners: as for `place_for`.
+        staying: companions that do not come along. Neither do sidecars that are theirs or another photo's of
+            the same stem, unless a raw that goes has its words there.
+    """
+    going = [name for name in companions(path, siblings) if name not in staying]
+    left = [name for name in _same_stem(path, siblings) if name not in going and is_supported(Path(name))]
+    theirs = {sidecar for name in left for sidecar in _own_sidecars(path.with_name(name), siblings, owners)}
+    sidecars: dict[str, None] = {}
+    for name in going:
+        own = _own_sidecars(path.with_name(name), siblings, owners)
+        is_raw = extension(Path(name)) in RAW
+        sidecars |= dict.fromkeys(sidecar for sidecar in own if is_raw or sidecar not in theirs)
+    return (*sidecars, *going)
+
+
 def place_for(
     path: Path,
     siblings: Collection[str],
@@ -98,11 +155,9 @@ def place_for(
     kind = extension(path)
     if not is_supported(path):
         raise PhotoUnsupported(f"{path.name} is not a kind of picture that can be tagged")
-    candidates = sidecar_names(path, siblings)
-    own = tuple(name for name in candidates if not _owner_beside(path, name, siblings, owners))
+    own = _own_sidecars(path, siblings, owners)
     if kind in RAW:
-        return _place_raw(path, candidates, own)
-    own = tuple(name for name in own if not _is_raws(path, name, siblings))
+        return _place_raw(path, sidecar_names(path, siblings), own)
     beside = _place_beside(path, own)
     if refusal is not None:
         note = (
@@ -135,6 +190,24 @@ def _place_beside(path: Path, own: tuple[str, ...]) -> Place:
     others = tuple(name for name in own if name not in full)
     target = path.with_name(full[0] if full else f"{path.name}.xmp")
     return Place(embedded=False, target=target, sidecars=tuple(map(path.with_name, full + others)))
+
+
+def _own_sidecars(path: Path, siblings: Collection[str], owners: Mapping[str, str]) -> tuple[str, ...]:
+    """Return those of the possible sidecars that are no other photo's."""
+    candidates = sidecar_names(path, siblings)
+    own = tuple(name for name in candidates if not _owner_beside(path, name, siblings, owners))
+    if extension(path) in RAW:
+        return own
+    return tuple(name for name in own if not _is_raws(path, name, siblings))
+
+
+def _same_stem(path: Path, siblings: Collection[str]) -> list[str]:
+    """Return the names with this stem, case aside; those that spell it alike first."""
+    stem = path.stem.casefold()
+    # The cheap look first: a folder may hold tens of thousands.
+    likely = (name for name in siblings if name.casefold().startswith(stem))
+    names = [name for name in likely if Path(name).stem.casefold() == stem]
+    return sorted(names, key=lambda name: (Path(name).stem != path.stem, name))
 
 
 def _owner_beside(path: Path, sidecar: str, siblings: Collection[str], owners: Mapping[str, str]) -> bool:
