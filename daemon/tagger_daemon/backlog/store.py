@@ -68,7 +68,10 @@ def _file(name: str) -> str:
 
 def migrations() -> tuple[Migration, ...]:
     """The backlog's part of the schema."""
-    return (Migration(name="backlog-1", sql=_file("schema.sql")),)
+    return (
+        Migration(name="backlog-1", sql=_file("schema.sql")),
+        Migration(name="backlog-handoff", sql=_file("handoff.sql")),
+    )
 
 
 @cache
@@ -126,7 +129,7 @@ class Backlog:
             return sum(
                 db.execute(
                     queries()["enqueue"],
-                    {"priority": priority, "now": now, **_photo_columns(photo)},
+                    {"priority": priority, "now": now, **photo_columns(photo)},
                 ).rowcount
                 for photo in photos
             )
@@ -137,7 +140,7 @@ class Backlog:
             return [
                 photo
                 for photo in photos
-                if db.execute(queries()["knows"], _photo_columns(photo)).fetchone() is None
+                if db.execute(queries()["knows"], photo_columns(photo)).fetchone() is None
             ]
 
     def claim(self, *, limit: int, now: int, lease_ms: int, held: Sequence[str] = ()) -> list[Job]:
@@ -241,7 +244,7 @@ class Backlog:
             now: milliseconds since the epoch.
         """
         with self._database.transaction() as db:
-            db.execute(queries()["finish_recovered"], {"now": now, **_photo_columns(photo)})
+            db.execute(queries()["finish_recovered"], {"now": now, **photo_columns(photo)})
 
     def put_back(
         self,
@@ -343,6 +346,11 @@ class Backlog:
             path = None if folder is None else os.fsencode(folder)
             return int(db.execute(queries()["open_rows"], {"path": path}).fetchone()["rows"])
 
+    def awaits(self, folder: Path) -> bool:
+        """Tell whether photos of a watch folder have a way to go: to be described, or to be moved on."""
+        with self._database.transaction() as db:
+            return db.execute(queries()["awaits"], {"path": os.fsencode(folder)}).fetchone() is not None
+
     def folders(self, *, now: int) -> list[FolderState]:
         """How every watch folder stands."""
         with self._database.transaction() as db:
@@ -371,7 +379,7 @@ def troubles(db: sqlite3.Connection, *, limit: int) -> list[Trouble]:
     rows = db.execute(queries()["troubles"], {"limit": limit})
     return [
         Trouble(
-            path=_path(row),
+            path=path_of(row),
             state=JobState(row["state"]),
             error=row["error"],
             error_class=row["error_class"] or "",
@@ -406,7 +414,7 @@ def _job(row: sqlite3.Row) -> Job:
     folder = Path(os.fsdecode(row["folder_path"]))
     return Job(
         id=row["id"],
-        photo=Photo(path=_path(row), folder=folder, fingerprint=_fingerprint(row)),
+        photo=Photo(path=path_of(row), folder=folder, fingerprint=fingerprint_of(row)),
         state=JobState(row["state"]),
         lease=row["lease"] or "",
         generation=row["generation"],
@@ -416,15 +424,18 @@ def _job(row: sqlite3.Row) -> Job:
     )
 
 
-def _path(row: sqlite3.Row) -> Path:
+def path_of(row: sqlite3.Row) -> Path:
+    """Return the photo's path, of a row that has its folder's."""
     return Path(os.fsdecode(row["folder_path"])) / os.fsdecode(row["rel"])
 
 
-def _fingerprint(row: sqlite3.Row) -> Fingerprint:
+def fingerprint_of(row: sqlite3.Row) -> Fingerprint:
+    """Return the content that a row is about."""
     return Fingerprint(size=row["size"], mtime_ns=row["mtime_ns"], inode=row["inode"] % 2**64)
 
 
-def _photo_columns(photo: Photo) -> dict[str, int | bytes]:
+def photo_columns(photo: Photo) -> dict[str, int | bytes]:
+    """Return what names a photo and its content in a statement."""
     return {
         "folder": os.fsencode(photo.folder),
         "rel": os.fsencode(photo.path.relative_to(photo.folder)),
