@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tagger_daemon.backlog import store
+from tagger_daemon.backlog.handoffs import Pending, pending
 from tagger_daemon.backlog.store import FolderState, Trouble
 from tagger_daemon.cli.exits import Exit
 from tagger_daemon.cli.terminal import shown
@@ -40,6 +41,7 @@ class View(Value):
     folders: tuple[FolderState, ...]
     troubles: tuple[Trouble, ...]
     recent: int  # photos described within the rate's window
+    handoffs: tuple[Pending, ...] = ()  # finished photos that are to be moved on
 
     @property
     def counts(self) -> dict[JobState, int]:
@@ -55,6 +57,11 @@ class View(Value):
         """Photos with a way to go."""
         watched = (folder.counts for folder in self.folders if folder.watched)
         return sum(counts.get(state, 0) for counts in watched for state in OPEN_STATES)
+
+    @property
+    def held_up(self) -> tuple[Pending, ...]:
+        """Finished photos that cannot be moved on for a reason."""
+        return tuple(one for one in self.handoffs if one.why)
 
     @property
     def per_hour(self) -> float | None:
@@ -86,6 +93,12 @@ class View(Value):
             ],
             "photos_per_hour": self.per_hour,
             "seconds_left": self.seconds_left,
+            "handoffs": {
+                "pending": len(self.handoffs),
+                "waiting": [
+                    {"path": str(one.path), "to": str(one.after), "why": one.why} for one in self.held_up
+                ],
+            },
             "errors": [asdict(trouble) | {"path": str(trouble.path)} for trouble in self.troubles],
         }
 
@@ -107,18 +120,20 @@ def gather(state: StateDirectory) -> View:
             folders=tuple(store.folders(db, now=now_ms())),
             troubles=tuple(store.troubles(db, limit=TROUBLES_SHOWN)),
             recent=records.finished_since(db, now_ms() - RATE_WINDOW_MS),
+            handoffs=tuple(pending(db)),
         )
 
 
 def exit_status(view: View) -> Exit:
-    """OK, AMISS when a server is down, a folder is away or photos failed, NOT_RUNNING."""
+    """OK, AMISS when a server is down, a folder is away, photos failed or are held up, NOT_RUNNING."""
     if not view.running:
         return Exit.NOT_RUNNING
     down = [
         endpoint for endpoint in view.process.get("endpoints", ()) if endpoint["state"] in ("down", "refused")
     ]
     paused = [folder for folder in view.folders if folder.paused_why]
-    amiss = down or paused or view.process.get("problems") or view.counts.get(JobState.FAILED)
+    problems = view.process.get("problems")
+    amiss = down or paused or problems or view.counts.get(JobState.FAILED) or view.held_up
     return Exit.AMISS if amiss else Exit.OK
 
 
@@ -137,6 +152,10 @@ def render(view: View) -> RenderableType:
         parts.append(_folders(view))
     if view.running:
         parts += _running(view)
+    if view.handoffs:
+        parts.append(Text(f"{len(view.handoffs)} finished photos are to be moved on"))
+    if view.held_up:
+        parts.append(_held_up(view))
     if view.troubles:
         parts.append(_troubles(view))
     return Group(*parts)
@@ -214,6 +233,15 @@ def _running(view: View) -> list[RenderableType]:
         text = ", ".join(f"{name} {moment.replace('T', ' ')}" for name, moment in upcoming.items())
         parts.append(Text(f"next: {text}", style="dim"))
     return parts
+
+
+def _held_up(view: View) -> Table:
+    table = Table("not moved on", "to", "why", box=None, pad_edge=False)
+    for one in view.held_up[:TROUBLES_SHOWN]:
+        table.add_row(shown(one.path.name), shown(str(one.after or "")), shown(one.why or ""))
+    if len(view.held_up) > TROUBLES_SHOWN:
+        table.add_row(f"and {len(view.held_up) - TROUBLES_SHOWN} more", "", "")
+    return table
 
 
 def _troubles(view: View) -> Table:

@@ -17,9 +17,11 @@ from loguru import logger
 
 from tagger_daemon import __version__
 from tagger_daemon.backlog import store
+from tagger_daemon.backlog.handoffs import HandOffs
 from tagger_daemon.backlog.store import Backlog
 from tagger_daemon.database import Database, read_only
 from tagger_daemon.errors import FolderUnavailable, ServerUnavailable, StateUnavailable
+from tagger_daemon.intake.eligible import Eligibility
 from tagger_daemon.intake.probe import look, readable_to_end
 from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
@@ -32,6 +34,7 @@ from tagger_daemon.service.arrivals import Arrivals
 from tagger_daemon.service.calendar import Due, Occasion, due, upcoming
 from tagger_daemon.service.clock import local_now, now_ms
 from tagger_daemon.service.crew import Crew, Journal
+from tagger_daemon.service.handoff import Mover, noting
 from tagger_daemon.service.heart import Heart
 from tagger_daemon.service.notify import Notifier
 from tagger_daemon.service.parts import Cast, cast, check_folders
@@ -111,6 +114,8 @@ class Daemon:
         # Before the database closes: a call whose caller was cancelled goes on in its thread.
         stack.callback(threads.shutdown)
         self._backlog, self._ledger = Backlog(self._database), Ledger(self._database)
+        handoffs = HandOffs(self._database)
+        self._note_finished = noting(settings.folders, handoffs)
         self._audit = AuditLog(self.state.audit)
         metadata = self._metadata(stack)
         await asyncio.to_thread(self._recover, metadata)
@@ -124,9 +129,11 @@ class Daemon:
         preparer.start()
 
         self._arrivals = Arrivals(settings.folders, settings.intake, self._backlog, arrived=self._wake_crew)
+        self._mover = self._make_mover(handoffs)
         self._crew = self._make_crew(metadata, preparer, self._cast)
         stack.push_async_callback(self._arrivals.stop)
         await self._arrivals.start()
+        await self._mover.start()
         # Starting reads every folder: a catch-up that is due today has thereby happened.
         for item in await asyncio.to_thread(self._due):
             if item.occasion is Occasion.CATCH_UP:
@@ -151,7 +158,14 @@ class Daemon:
     def _recover(self, metadata: MetadataStore) -> None:
         sweep_folders([folder.path for folder in self.settings.folders])
         take_up(self._database, self._backlog, self._ledger)
-        settle_intentions(self._database, self._backlog, self._ledger, metadata, now=now_ms())
+        settle_intentions(
+            self._database,
+            self._backlog,
+            self._ledger,
+            metadata,
+            now=now_ms(),
+            finished=self._note_finished,
+        )
         complete_audit(self._ledger, self._audit)
 
     def _make_crew(self, metadata: MetadataStore, preparer: Preparer, who: Cast) -> Crew:
@@ -184,6 +198,19 @@ class Daemon:
             max_workers=settings.max_workers,
             look_again=self._arrivals.look_again,
             same_folder=self._arrivals.same_folder,
+            finished=self._note_finished,
+            ended=self._mover.ended,
+        )
+
+    def _make_mover(self, handoffs: HandOffs) -> Mover:
+        return Mover(
+            self.settings.folders,
+            database=self._database,
+            handoffs=handoffs,
+            ledger=self._ledger,
+            eligible=Eligibility(self.settings.intake.ignore).photo,
+            same_folder=self._arrivals.same_folder,
+            look_again=self._arrivals.look_again,
         )
 
     def _wake_crew(self) -> None:
@@ -206,6 +233,7 @@ class Daemon:
             for name, part in (
                 ("arrivals", self._arrivals.run()),
                 ("watches", self._arrivals.keep_watch()),
+                ("hand-offs", self._mover.run()),
                 ("status", self._report()),
                 ("watchdog", self._beat()),
             )
@@ -222,7 +250,10 @@ class Daemon:
         await asyncio.to_thread(self._backlog.mark_clean)
 
     def _introduction(self) -> str:
-        folders = ", ".join(str(folder.path) for folder in self.settings.folders)
+        folders = ", ".join(
+            f"{folder.path} (then to {folder.after})" if folder.after else str(folder.path)
+            for folder in self.settings.folders
+        )
         entries = ", ".join(f"{stage} by {entry.name}" for stage, entry in self._cast.entries.items())
         return f"watching {folders}; {entries}; state in {self.state.root}"
 
@@ -308,6 +339,7 @@ class Daemon:
             since=self._since,
             crew=self._crew,
             arrivals=self._arrivals,
+            mover=self._mover,
             pool=self._pool,
             loader=self._loader,
             idle=idle,

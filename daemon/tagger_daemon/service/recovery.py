@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from loguru import logger
@@ -33,11 +33,18 @@ def take_up(database: Database, backlog: Backlog, ledger: Ledger) -> None:
 
 
 def settle_intentions(
-    database: Database, backlog: Backlog, ledger: Ledger, metadata: MetadataStore, *, now: int
+    database: Database,
+    backlog: Backlog,
+    ledger: Ledger,
+    metadata: MetadataStore,
+    *,
+    now: int,
+    finished: Callable[[Record], None] = lambda _: None,
 ) -> None:
     """Find out which of the writes that were begun took place, and finish their jobs.
 
-    A photo that cannot be read now keeps its intention until the next start.
+    A photo that cannot be read now keeps its intention until the next start. `finished` is told of each that
+    is done, in the same transaction.
     """
     for record in ledger.intended():
         try:
@@ -53,6 +60,7 @@ def settle_intentions(
         with database.transaction():
             backlog.finish_recovered(photo, now=now)
             ledger.add(record.evolve(final_fingerprint=seen.fingerprint))
+            finished(record)
         logger.info("{}: had been written when the service died", record.photo.path.name)
 
 
