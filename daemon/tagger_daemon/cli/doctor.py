@@ -18,6 +18,8 @@ from tagger_daemon.cli.terminal import shown
 from tagger_daemon.errors import ConfigurationError, FolderUnavailable, TaggerError
 from tagger_daemon.intake.scan import identity
 from tagger_daemon.metadata.exiftool import ExifTool
+from tagger_daemon.metadata.files import check_open
+from tagger_daemon.metadata.moving import mount_of
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Value
 from tagger_daemon.service.clock import local_now
@@ -55,6 +57,11 @@ async def examine(loaded: Loaded) -> list[Finding]:
         _check("exiftool", lambda: _exiftool(settings)),
         _check("watch folders", lambda: _some_folder(settings)),
         *(_check(f"folder {folder.path}", partial(_folder, folder)) for folder in settings.folders),
+        *(
+            _check(f"folder {folder.after}", partial(_after, folder))
+            for folder in settings.folders
+            if folder.after
+        ),
         _check("state directory", lambda: _state(settings)),
     ]
     findings += await _models(settings)
@@ -113,6 +120,15 @@ def _folder(folder: FolderSettings) -> str:
             "readable, but not writable: nothing can be written beside or into its photos"
         )
     return f"readable and writable, {_free(folder.path)}"
+
+
+def _after(folder: FolderSettings) -> str:
+    after = folder.after
+    assert after is not None
+    elsewhere = mount_of(after) != mount_of(folder.path)
+    check_open(after)
+    how = "are copied to it and removed, for it is on another disk" if elsewhere else "are moved to it"
+    return f"writable, finished photos of {folder.path} {how}, {_free(after)}"
 
 
 def _state(settings: Settings) -> str:
