@@ -93,7 +93,7 @@ def test_what_cannot_go_is_told_of_and_goes_once_it_can(house: House) -> None:
         daemon.wait_log("not moved on")
         status = house.run("status")
         assert status.returncode == 1
-        assert "1 finished photos are to be moved on" in status.stdout
+        assert "1 finished photo is to be moved on" in status.stdout
         assert "has a file named" in status.stdout
         (waiting,) = json.loads(house.run("status", "--json").stdout)["handoffs"]["waiting"]
         assert (waiting["path"], waiting["to"]) == (str(photo), str(after(house)))

@@ -153,7 +153,9 @@ def render(view: View) -> RenderableType:
     if view.running:
         parts += _running(view)
     if view.handoffs:
-        parts.append(Text(f"{len(view.handoffs)} finished photos are to be moved on"))
+        count = len(view.handoffs)
+        photos = "1 finished photo is" if count == 1 else f"{count} finished photos are"
+        parts.append(Text(f"{photos} to be moved on"))
     if view.held_up:
         parts.append(_held_up(view))
     if view.troubles:
