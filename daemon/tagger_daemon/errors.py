@@ -30,6 +30,7 @@ Every class names exactly one `Fate`; a test fails if one does not.
     ├── Defect                      RETRY     a mistake of ours, met on this photo; the others go on
     ├── LeaseLost                   DISCARD   somebody else has the job
     ├── FolderUnavailable           PAUSE     disk full, read-only, unmounted: resumes by itself
+    ├── HandOffBlocked              PAUSE     a finished photo cannot be moved on yet: it waits where it is
     └── StateUnavailable            PAUSE     the state directory's disk is full or failing: work waits
 """
 
@@ -200,6 +201,12 @@ class LeaseLost(TaggerError):
 
 class FolderUnavailable(TaggerError):
     """The folder cannot be used now: disk full, read-only, or not mounted."""
+
+    fate = Fate.PAUSE
+
+
+class HandOffBlocked(TaggerError):
+    """A finished photo cannot be moved to where it is handed off to, for a reason of its own."""
 
     fate = Fate.PAUSE
 

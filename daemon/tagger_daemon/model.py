@@ -379,6 +379,15 @@ class Written(Value):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Move(Value):
+    """Files that belong together, on their way from one folder to another."""
+
+    source: Path  # the folder that they leave
+    target: Path  # the folder that they go to
+    names: tuple[str, ...]  # in the order in which they arrive: sidecars first, pictures last
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Record(Value):
     """What became of one photo: a row of the ledger and a line of the audit."""
 

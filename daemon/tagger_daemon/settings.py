@@ -21,6 +21,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -53,14 +54,23 @@ class FolderSettings(Section):
 
     path: Path = Field(description="the folder to watch; absolute")
     recursive: bool = Field(True, description="watch the folders below it too")
+    after: Path | None = Field(None, description="where finished photos are moved to; absolute")
+    after_keep_folders: bool = Field(False, description="keep the folders below the watch folder there")
 
-    @field_validator("path")
+    @field_validator("path", "after")
     @classmethod
-    def _absolute(cls, path: Path) -> Path:
-        path = path.expanduser()
-        if not path.is_absolute():
-            raise ValueError("a watch folder must be given by its absolute path")
+    def _absolute(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        path = path.expanduser() if path else None
+        if path and not path.is_absolute():
+            what = "a watch folder" if info.field_name == "path" else "the folder for finished photos"
+            raise ValueError(f"{what} must be given by its absolute path")
         return path
+
+    @model_validator(mode="after")
+    def _nothing_kept_without_after(self) -> FolderSettings:
+        if self.after_keep_folders and self.after is None:
+            raise ValueError("after_keep_folders says how `after` is filled, and there is no `after`")
+        return self
 
 
 def _folder_from_text(value: Any) -> Any:
@@ -247,6 +257,12 @@ class Settings(BaseSettings):
                 raise ValueError(f"folders: {inner.path} is already watched with {outer.path}")
         return self
 
+    @model_validator(mode="after")
+    def _no_way_back(self) -> Settings:
+        if clash := way_back(self.folders):
+            raise ValueError(clash)
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -258,6 +274,24 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take merged layers only: `load` keeps them apart, to say where each value came from."""
         return (init_settings,)
+
+
+def way_back(folders: Sequence[FolderSettings]) -> str | None:
+    """Say which photos would be taken up again where they are moved to once they are finished; None: none.
+
+    By the paths as they are given: whoever knows the links between them hands in what they lead to.
+    """
+    for folder in (folder for folder in folders if folder.after):
+        after = folder.after
+        assert after is not None
+        above = (after, *after.parents)
+        for watched in folders:
+            # Its own folder also where it is not recursive: one day it may be.
+            if watched.path == after or (watched.path in above and (watched.recursive or watched is folder)):
+                return f"folders: 'after' of {folder.path}: {after} is watched itself, with {watched.path}"
+            if after in watched.path.parents and (watched is folder or folder.after_keep_folders):
+                return f"folders: 'after' of {folder.path}: {after} holds the watch folder {watched.path}"
+    return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

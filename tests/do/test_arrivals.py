@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tagger_daemon.backlog import store
+from tagger_daemon.backlog.handoffs import HandOffs
 from tagger_daemon.backlog.store import Backlog
 from tagger_daemon.database import Database
 from tagger_daemon.model import JobState
@@ -90,6 +92,22 @@ async def test_an_empty_folder_in_the_place_of_one_with_waiting_photos_is_taken_
         await until(lambda: arrivals.idle)
         assert arrivals.same_folder(inbox)
         assert not arrivals.problems
+
+
+async def test_an_empty_folder_in_the_place_of_one_with_photos_to_be_moved_on_is_an_absent_disk_too(
+    inbox: Path,
+) -> None:
+    (inbox / "a.jpg").write_bytes(b"x")
+    async with at_work(inbox) as (arrivals, backlog):
+        await until(lambda: arrivals.idle and backlog.open_rows() == 1)
+        (job,) = backlog.claim(limit=1, now=1, lease_ms=1000)
+        backlog.finish(job, state=JobState.DONE, fingerprint=job.photo.fingerprint, now=2)
+        with contextlib.closing(Database(inbox.parent / "tagger.sqlite3", store.migrations())) as database:
+            HandOffs(database).expect(job.photo, now=2)
+        swap(inbox)
+        arrivals.rescan()
+        await until(lambda: arrivals.idle)
+        assert not arrivals.same_folder(inbox)
 
 
 async def test_another_folder_that_holds_photos_is_taken_as_it_is(inbox: Path) -> None:

@@ -368,3 +368,22 @@ def test_many_claimants_never_share_a_photo(backlog: Backlog) -> None:
     for thread in threads:
         thread.join()
     assert len(taken) == len({job.id for job in taken}) == 200
+
+
+def test_a_reason_that_quotes_a_name_which_is_no_text_is_kept(backlog: Backlog, database: Database) -> None:
+    put(backlog, photo("caf\udce9.jpg"), photo("b.jpg"))
+    odd, other = claim(backlog)
+    backlog.pause_folder(FOLDER, until=0, why="caf\udce9.jpg: the disk is full")
+    backlog.put_back(
+        other, Decision(state=JobState.WAITING, delay=9, attempts=1), now=20, error="after caf\udce9.jpg"
+    )
+    backlog.finish(
+        odd,
+        state=JobState.FAILED,
+        fingerprint=odd.photo.fingerprint,
+        now=20,
+        error="caf\udce9.jpg is write-protected",
+    )
+    with read_only(database.path) as db:
+        reasons = {trouble.error for trouble in store.troubles(db, limit=10)}
+    assert reasons == {"caf\\udce9.jpg is write-protected", "after caf\\udce9.jpg"}

@@ -13,6 +13,7 @@ import pytest
 from loguru import logger
 
 from tagger_daemon.backlog import retry, store
+from tagger_daemon.backlog.handoffs import HandOffs
 from tagger_daemon.backlog.store import Backlog, Priority
 from tagger_daemon.database import Database
 from tagger_daemon.errors import FolderUnavailable, PhotoHeld, StateUnavailable
@@ -88,6 +89,8 @@ async def at_work(
     fingerprint: Callable[[Path], Fingerprint | None] = lambda _: PRINT,
     same_folder: Callable[[Path], bool] = lambda _: True,
     ledger: Ledger | None = None,
+    finished: Callable[[Record], None] = lambda _: None,
+    ended: Callable[[Photo], None] = lambda _: None,
 ) -> AsyncIterator[Crew]:
     backlog = Backlog(database)
     backlog.watch_only([FOLDER])
@@ -112,6 +115,8 @@ async def at_work(
         max_workers=1,
         look_again=lambda _: None,
         same_folder=same_folder,
+        finished=finished,
+        ended=ended,
     )
     running = asyncio.create_task(crew.run())
     try:
@@ -152,6 +157,26 @@ async def test_a_line_that_stands_is_not_added_again_because_it_could_not_be_not
     async with at_work(database, audit, ledger=ledger):
         await until(lambda: audit.lines != [] and not ledger.unaudited())
     assert len(audit.lines) == 1
+
+
+async def test_a_job_ends_together_with_what_follows_from_it_or_not_at_all(database: Database) -> None:
+    tries = []
+
+    def finished(record: Record) -> None:
+        HandOffs(database).expect(record.photo, now=1)
+        tries.append((states(database), len(Ledger(database).unaudited())))
+        if len(tries) < 3:
+            raise StateUnavailable("the disk is full")
+
+    ended: list[Photo] = []
+    async with at_work(database, Audit(), finished=finished, ended=ended.append) as crew:
+        await until(lambda: ended != [])
+        assert crew.walks == ()
+    # Inside each try job and record are ended; between them neither is.
+    assert tries == [([JobState.DONE], 1)] * 3
+    assert len(Ledger(database).unaudited()) == 0
+    (pending,) = HandOffs(database).standing(FOLDER, [PHOTO.path]).values()
+    assert pending.pending
 
 
 async def test_a_closed_folder_does_not_hold_up_the_others_for_ever(

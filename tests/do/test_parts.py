@@ -26,3 +26,13 @@ def test_one_place_under_two_names_is_refused(tmp_path: Path) -> None:
     check_folders(settings(tmp_path, tmp_path / "photos", tmp_path / "elsewhere"))
     with pytest.raises(ConfigurationError, match="has already"):
         check_folders(settings(tmp_path, tmp_path / "photos", tmp_path / "link"))
+
+
+def test_finished_photos_must_not_come_back_by_links(tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    (inbox / "done").mkdir(parents=True)
+    (tmp_path / "elsewhere").symlink_to(inbox / "done")
+    folder = {"path": inbox, "after": tmp_path / "elsewhere"}
+    known = Settings(state_dir=tmp_path, folders=(FolderSettings.model_validate(folder),))
+    with pytest.raises(ConfigurationError, match="is watched itself"):
+        check_folders(known)

@@ -10,6 +10,7 @@ import pytest
 
 from support.metadata_files import annotation, draw, open_store, photo_at, policy
 from tagger_daemon.backlog import store
+from tagger_daemon.backlog.handoffs import HandOffs
 from tagger_daemon.backlog.store import MAX_CRASHES, Backlog, Priority
 from tagger_daemon.database import Database
 from tagger_daemon.ledger import records
@@ -19,7 +20,9 @@ from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Job, Outcome, Photo, Record, WritePlan
 from tagger_daemon.reports.audit import AuditLog
 from tagger_daemon.service.clock import boot_id
+from tagger_daemon.service.handoff import noting
 from tagger_daemon.service.recovery import complete_audit, settle_intentions, take_up
+from tagger_daemon.settings import FolderSettings
 
 
 @dataclass
@@ -38,7 +41,25 @@ class Scene:
     def start_again(self) -> None:
         """Do what a new process does first."""
         self.backlog.recover(now=50, boot="a")
-        settle_intentions(self.database, self.backlog, self.ledger, self.metadata, now=60)
+        settle_intentions(
+            self.database,
+            self.backlog,
+            self.ledger,
+            self.metadata,
+            now=60,
+            finished=noting([self.folder], self.handoffs),
+        )
+
+    @property
+    def folder(self) -> FolderSettings:
+        """The watch folder; its finished photos are moved on."""
+        folder = self.photo.folder
+        return FolderSettings.model_validate({"path": folder, "after": folder.with_name("after")})
+
+    @property
+    def handoffs(self) -> HandOffs:
+        """What is to be moved on."""
+        return HandOffs(self.database)
 
     def photo_now(self) -> Photo:
         """The photo with the fingerprint that it has now."""
@@ -88,6 +109,14 @@ def test_a_write_that_took_place_is_recorded_and_its_photo_done(scene: Scene) ->
     assert scene.ledger.intended() == []
     assert scene.backlog.open_rows() == 0
     assert scene.backlog.unknown([scene.photo_now()]) == []
+
+
+def test_a_write_that_took_place_is_moved_on_as_any_other(scene: Scene) -> None:
+    scene.metadata.apply(scene.plan)
+    scene.start_again()
+    standing = scene.handoffs.standing(scene.photo.folder, [scene.photo.path])[scene.photo.path]
+    assert standing.pending
+    assert standing.fingerprint == scene.photo_now().fingerprint
 
 
 def test_a_write_that_did_not_take_place_is_forgotten_and_done_anew(scene: Scene) -> None:

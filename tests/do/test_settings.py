@@ -79,6 +79,9 @@ def test_folders_may_be_text_or_tables(tmp_path: Path) -> None:
         ("folders = [{path = '/a', recursiv = true}]", ["recursiv", "did you mean 'recursive'?"]),
         ("folders = ['/a', '/a/b']", ["/a/b is already watched with /a"]),
         ("[metadata]\nlightroom_catalogs = ['a.lrcat']", ["'metadata.lightroom_catalogs'", "absolute"]),
+        ("folders = [{path = '/a', after = 'b'}]", ["'folders.0.after'", "absolute", "config.toml"]),
+        ("folders = [{path = '/a', after_keep_folders = true}]", ["'folders.0'", "there is no `after`"]),
+        ("folders = [{path = '/a', aftr = '/b'}]", ["did you mean 'after'?"]),
         ("[schedule]\nsummary_at = '25:00'", ["'schedule.summary_at'"]),
         ("max_keywords = \n", ["config.toml is not valid TOML", "line 1"]),
         ("hemisphere = 'east'", ["'hemisphere'", "north"]),
@@ -89,6 +92,41 @@ def test_a_wrong_value_is_named_with_its_key_its_file_and_the_remedy(
 ) -> None:
     message = complaint(tmp_path, text)
     assert [part for part in parts if part not in message] == [], message
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("{path = '/a', after = '/a'}", ["'after' of /a", "/a is watched itself"]),
+        ("{path = '/a', after = '/a/done/today'}", ["/a/done/today is watched itself, with /a"]),
+        ("{path = '/a', after = '/a/done', recursive = false}", ["/a/done is watched itself"]),
+        ("{path = '/a', after = '/b/done'}, '/b'", ["'after' of /a", "/b/done is watched itself, with /b"]),
+        ("{path = '/a', after = '/b'}, {path = '/b', recursive = false}", ["/b is watched itself"]),
+        ("{path = '/a/in', after = '/a'}", ["/a holds the watch folder /a/in"]),
+        (
+            "{path = '/a', after = '/b', after_keep_folders = true}, '/b/in'",
+            ["/b holds the watch folder /b/in"],
+        ),
+    ],
+)
+def test_finished_photos_must_not_go_to_where_they_are_taken_up_again(
+    tmp_path: Path, text: str, parts: list[str]
+) -> None:
+    message = complaint(tmp_path, f"folders = [{text}]")
+    assert [part for part in parts if part not in message] == [], message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{path = '/a', after = '/b/done'}, {path = '/b', recursive = false}",
+        "{path = '/a', after = '/b'}, '/b/in'",
+        "{path = '/a', after = '/done'}, {path = '/b', after = '/done'}",
+        "{path = '/a/in', after = '/a/in2'}",
+    ],
+)
+def test_finished_photos_may_go_anywhere_else(tmp_path: Path, text: str) -> None:
+    assert loaded(tmp_path, f"folders = [{text}]").settings.folders[0].after
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:

@@ -5,13 +5,26 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
+from tagger_daemon.backlog.handoffs import Pending
 from tagger_daemon.backlog.store import FolderState, Trouble
 from tagger_daemon.cli.exits import Exit
-from tagger_daemon.cli.status import View, exit_status, render
+from tagger_daemon.cli.progress import headline
+from tagger_daemon.cli.status import TROUBLES_SHOWN, View, exit_status, render
 from tagger_daemon.errors import PhotoHeld
 from tagger_daemon.model import JobState
+from tagger_daemon.service.snapshot import Phase, Snapshot
+
+WAITS = Pending(
+    path=Path("/photos/inbox/a.jpg"),
+    folder=Path("/photos/inbox"),
+    after=Path("/photos/after"),
+    why="/photos/after is not there [away]",
+    created_at=1,
+    begun=None,
+)
 
 
 def test_a_daemon_that_has_not_yet_said_anything_of_itself_has_no_rate() -> None:
@@ -42,3 +55,53 @@ def test_photos_that_are_held_are_shown_and_nothing_is_amiss() -> None:
     assert "2 photos are held: a photo program may have newer edits" in shown
     assert "IMG.nef      held   IMG.xmp holds develop settings" in shown
     assert (exit_status(view), view.open_rows, view.to_json()["held"]) == (Exit.OK, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("handoffs", "expected"), [((), Exit.OK), ((WAITS.evolve(why=None),), Exit.OK), ((WAITS,), Exit.AMISS)]
+)
+def test_a_photo_that_cannot_be_moved_on_is_amiss_and_one_whose_turn_has_not_come_is_not(
+    handoffs: tuple[Pending, ...], expected: Exit
+) -> None:
+    view = View(running=True, process={}, folders=(), troubles=(), recent=0, handoffs=handoffs)
+    assert exit_status(view) is expected
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_a_single_run_is_not_over_while_photos_are_being_moved_on(moving: bool) -> None:
+    snapshot = Snapshot(
+        phase=Phase.RUNNING,
+        version="0",
+        pid=1,
+        since="",
+        at="",
+        settling=0,
+        idle=True,
+        moving=moving,
+        open_rows=0,
+        held=0,
+        finished=1,
+        current=(),
+        endpoints=(),
+        servers=(),
+        problems=(),
+        upcoming={},
+    )
+    assert snapshot.is_over is not moving
+    assert headline(snapshot) == ("moving photos on" if moving else "watching")
+
+
+def test_what_cannot_be_moved_on_is_shown_with_its_reason_and_the_many_are_counted() -> None:
+    view = View(running=True, process={}, folders=(), troubles=(), recent=0, handoffs=(WAITS,) * 13)
+    console = Console(width=120, record=True)
+    console.print(render(view))
+    text = console.export_text()
+    assert "13 finished photos are to be moved on" in text
+    assert text.count("/photos/after is not there [away]") == TROUBLES_SHOWN
+    assert "and 3 more" in text
+    assert view.to_json()["handoffs"]["pending"] == 13
+    assert view.to_json()["handoffs"]["waiting"][0] == {
+        "path": "/photos/inbox/a.jpg",
+        "to": "/photos/after",
+        "why": "/photos/after is not there [away]",
+    }

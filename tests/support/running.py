@@ -84,10 +84,10 @@ class House:
         }
         for key, value in self.settings.items():
             top[key] = {**top.get(key, {}), **value} if isinstance(value, dict) else value  # type: ignore[dict-item]
-        lines = [f"{key} = {json.dumps(value)}" for key, value in top.items() if not isinstance(value, dict)]
+        lines = [f"{key} = {_toml(value)}" for key, value in top.items() if not isinstance(value, dict)]
         for section, values in top.items():
             if isinstance(values, dict):
-                lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+                lines += [f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
         self.config.write_text("\n".join(lines) + "\n")
 
     def command(self, *arguments: str) -> list[str]:
@@ -166,6 +166,15 @@ class House:
     def _env(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
         return {**kept, "HOME": str(self.root), **self.environ}
+
+
+def _toml(value: Any) -> str:
+    """Write a value as TOML does; only tables differ from JSON."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value)
 
 
 @dataclass

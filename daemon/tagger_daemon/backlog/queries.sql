@@ -42,6 +42,8 @@ UPDATE job SET
 WHERE id IN (
   SELECT job.id FROM job JOIN folder ON folder.id = job.folder_id
   WHERE job.state = 'ready' AND folder.watched AND (folder.paused_until <= :now OR folder.paused_until > :farthest)
+    -- Changed in the middle of being moved on: its sidecar may be over there already.
+    AND NOT EXISTS (SELECT 1 FROM handoff WHERE handoff.job_id = job.id AND begun IS NOT NULL)
     AND (job.crashes = 0 OR job.id = (
     SELECT suspect.id FROM job AS suspect JOIN folder AS home ON home.id = suspect.folder_id
     WHERE suspect.state = 'ready' AND suspect.crashes > 0 AND home.watched
@@ -208,6 +210,12 @@ ORDER BY error_class IS :held_class, job.updated_at DESC, job.id DESC LIMIT :lim
 SELECT count(*) AS rows, count(*) FILTER (WHERE state = 'waiting' AND error_class = :held_class) AS held FROM job WHERE state IN ('ready', 'running', 'waiting')
   AND folder_id IN (SELECT id FROM folder WHERE watched AND (:path IS NULL OR path = :path));
 
+-- name: awaits
+-- Whether photos of this folder wait to be described, or to be moved on.
+SELECT 1 FROM job JOIN folder ON folder.id = job.folder_id
+WHERE folder.path = :path AND folder.watched AND (state IN ('ready', 'running', 'waiting')
+  OR (state = 'done' AND EXISTS (SELECT 1 FROM handoff WHERE handoff.job_id = job.id))) LIMIT 1;
+
 -- name: set_mark
 -- Remember one thing about this process.
 INSERT INTO mark(name, value) VALUES (:name, :value) ON CONFLICT(name) DO UPDATE SET value = excluded.value;
@@ -215,3 +223,62 @@ INSERT INTO mark(name, value) VALUES (:name, :value) ON CONFLICT(name) DO UPDATE
 -- name: marks
 -- Read them back.
 SELECT name, value FROM mark;
+
+-- name: send_nowhere
+-- Begin anew to say where finished photos go.
+UPDATE folder SET after = NULL;
+
+-- name: send_to
+-- Those of this folder go there.
+UPDATE folder SET after = :after WHERE path = :path;
+
+-- name: expect_handoff
+-- A finished photo is to be moved on. One that is not finished is not: there is newer content.
+INSERT INTO handoff(job_id, created_at)
+SELECT job.id, :now FROM job JOIN folder ON folder.id = job.folder_id
+WHERE folder.path = :folder AND rel = :rel AND state = 'done'
+ON CONFLICT(job_id) DO UPDATE SET why = NULL, tried_at = 0;
+
+-- name: handoffs
+-- What is to be moved on, those first that were not tried for the longest time. A move that was begun is
+-- brought to an end, whatever has become of photo and settings.
+SELECT folder.path AS folder_path, rel, after, why, handoff.created_at, begun
+FROM handoff JOIN job ON job.id = job_id JOIN folder ON folder.id = job.folder_id
+WHERE folder.watched AND (begun IS NOT NULL OR (after IS NOT NULL AND state = 'done'))
+  AND (:path IS NULL OR folder.path = :path)
+ORDER BY tried_at, job_id LIMIT :limit;
+
+-- name: standing
+-- How one photo stands, and whether it is to be moved on.
+SELECT job.id, state, size, mtime_ns, job.inode, handoff.job_id IS NOT NULL AS pending, why, begun
+FROM job JOIN folder ON folder.id = job.folder_id LEFT JOIN handoff ON handoff.job_id = job.id
+WHERE folder.path = :folder AND rel = :rel;
+
+-- name: begin_handoff
+-- The move of a finished photo is under way.
+INSERT INTO handoff(job_id, created_at, begun) VALUES (:id, :now, :begun)
+ON CONFLICT(job_id) DO UPDATE SET begun = excluded.begun;
+
+-- name: call_off_handoff
+-- It did not take place, and everything stands where it stood.
+UPDATE handoff SET begun = NULL WHERE job_id = :id;
+
+-- name: handoff_waits
+-- It cannot take place yet.
+UPDATE handoff SET why = :why, tried_at = coalesce(:now, tried_at) WHERE job_id = :id;
+
+-- name: forget_handoff
+-- There is nothing to be moved on any more.
+DELETE FROM handoff WHERE job_id = :id;
+
+-- name: left
+-- The photo has gone on. Whatever comes under its name is new, also the same file put back.
+UPDATE job SET size = 0, mtime_ns = 0, inode = 0, updated_at = :now WHERE id = :id AND state = 'done';
+
+-- name: mount_known
+-- Where the disk was mounted on which this destination lay.
+SELECT mount FROM destination WHERE path = :path;
+
+-- name: note_mount
+-- It is mounted there.
+INSERT INTO destination(path, mount) VALUES (:path, :mount) ON CONFLICT(path) DO UPDATE SET mount = excluded.mount;

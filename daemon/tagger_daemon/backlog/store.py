@@ -85,7 +85,10 @@ def _file(name: str) -> str:
 
 def migrations() -> tuple[Migration, ...]:
     """The backlog's part of the schema."""
-    return (Migration(name="backlog-1", sql=_file("schema.sql")),)
+    return (
+        Migration(name="backlog-1", sql=_file("schema.sql")),
+        Migration(name="backlog-handoff", sql=_file("handoff.sql")),
+    )
 
 
 @cache
@@ -144,7 +147,7 @@ class Backlog:
             return sum(
                 db.execute(
                     queries()["enqueue"],
-                    {"priority": priority, "now": now, **_photo_columns(photo)},
+                    {"priority": priority, "now": now, **photo_columns(photo)},
                 ).rowcount
                 for photo in photos
             )
@@ -155,7 +158,7 @@ class Backlog:
             return [
                 photo
                 for photo in photos
-                if db.execute(queries()["knows"], _photo_columns(photo)).fetchone() is None
+                if db.execute(queries()["knows"], photo_columns(photo)).fetchone() is None
             ]
 
     def claim(self, *, limit: int, now: int, lease_ms: int, held: Sequence[str] = ()) -> list[Job]:
@@ -247,7 +250,7 @@ class Backlog:
                 "lease": job.lease,
                 "generation": job.generation,
                 "state": state,
-                "error": error,
+                "error": None if error is None else readable(error),
                 "error_class": error_class,
                 "attempts": attempts,
                 "now": now,
@@ -265,7 +268,7 @@ class Backlog:
             now: milliseconds since the epoch.
         """
         with self._database.transaction() as db:
-            db.execute(queries()["finish_recovered"], {"now": now, **_photo_columns(photo)})
+            db.execute(queries()["finish_recovered"], {"now": now, **photo_columns(photo)})
 
     def put_back(
         self,
@@ -300,7 +303,7 @@ class Backlog:
                     "priority": priority,
                     "due_at": now + int(decision.delay * 1000),
                     "attempts": decision.attempts,
-                    "error": error,
+                    "error": None if error is None else readable(error),
                     "error_class": error_class,
                     "now": now,
                 },
@@ -377,7 +380,9 @@ class Backlog:
     def pause_folder(self, folder: Path, *, until: int, why: str) -> None:
         """Keep a folder's photos in the queue until a moment."""
         with self._database.transaction() as db:
-            db.execute(queries()["pause_folder"], {"path": os.fsencode(folder), "until": until, "why": why})
+            db.execute(
+                queries()["pause_folder"], {"path": os.fsencode(folder), "until": until, "why": readable(why)}
+            )
 
     def resume_folder(self, folder: Path) -> None:
         """Let a folder's photos be claimed again."""
@@ -407,6 +412,11 @@ class Backlog:
         """Photos that still have a way to go, and how many of these a photo program holds up."""
         with self._database.transaction() as db:
             return _open_rows(db)
+
+    def awaits(self, folder: Path) -> bool:
+        """Tell whether photos of a watch folder have a way to go: to be described, or to be moved on."""
+        with self._database.transaction() as db:
+            return db.execute(queries()["awaits"], {"path": os.fsencode(folder)}).fetchone() is not None
 
     def folders(self, *, now: int) -> list[FolderState]:
         """How every watch folder stands."""
@@ -439,7 +449,7 @@ def troubles(db: sqlite3.Connection, *, limit: int) -> list[Trouble]:
     rows = db.execute(queries()["troubles"], {"limit": limit, "held_class": HELD})
     return [
         Trouble(
-            path=_path(row),
+            path=path_of(row),
             state=JobState(row["state"]),
             error=row["error"],
             error_class=row["error_class"] or "",
@@ -476,7 +486,7 @@ def _job(row: sqlite3.Row) -> Job:
     folder = Path(os.fsdecode(row["folder_path"]))
     return Job(
         id=row["id"],
-        photo=Photo(path=_path(row), folder=folder, fingerprint=_fingerprint(row)),
+        photo=Photo(path=path_of(row), folder=folder, fingerprint=fingerprint_of(row)),
         state=JobState(row["state"]),
         lease=row["lease"] or "",
         generation=row["generation"],
@@ -495,15 +505,23 @@ def _address(db: sqlite3.Connection, path: Path) -> dict[str, int | bytes | None
     return {"folder_id": None, "rel": None}
 
 
-def _path(row: sqlite3.Row) -> Path:
+def readable(text: str) -> str:
+    """Return text that may quote a file name as SQLite takes it: bytes that are no text as `\\udce9`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def path_of(row: sqlite3.Row) -> Path:
+    """Return the photo's path, of a row that has its folder's."""
     return Path(os.fsdecode(row["folder_path"])) / os.fsdecode(row["rel"])
 
 
-def _fingerprint(row: sqlite3.Row) -> Fingerprint:
+def fingerprint_of(row: sqlite3.Row) -> Fingerprint:
+    """Return the content that a row is about."""
     return Fingerprint(size=row["size"], mtime_ns=row["mtime_ns"], inode=row["inode"] % 2**64)
 
 
-def _photo_columns(photo: Photo) -> dict[str, int | bytes]:
+def photo_columns(photo: Photo) -> dict[str, int | bytes]:
+    """Return what names a photo and its content in a statement."""
     return {
         "folder": os.fsencode(photo.folder),
         "rel": os.fsencode(photo.path.relative_to(photo.folder)),

@@ -19,6 +19,8 @@ from tagger_daemon.errors import ConfigurationError, FolderUnavailable, TaggerEr
 from tagger_daemon.intake.scan import identity
 from tagger_daemon.metadata.catalogues import find_lock
 from tagger_daemon.metadata.exiftool import ExifTool
+from tagger_daemon.metadata.files import check_open
+from tagger_daemon.metadata.moving import mount_of
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Value
 from tagger_daemon.service.clock import local_now
@@ -59,6 +61,11 @@ async def examine(loaded: Loaded) -> list[Finding]:
         *(
             _check(f"catalogue {path}", partial(_catalogue, path))
             for path in settings.metadata.lightroom_catalogs
+        ),
+        *(
+            _check(f"folder {folder.after}", partial(_after, folder))
+            for folder in settings.folders
+            if folder.after
         ),
         _check("state directory", lambda: _state(settings)),
     ]
@@ -122,6 +129,15 @@ def _folder(folder: FolderSettings) -> str:
 
 def _catalogue(path: Path) -> str:
     return "open now: photos that it may hold edits of wait" if find_lock(path) else "not open now"
+
+
+def _after(folder: FolderSettings) -> str:
+    after = folder.after
+    assert after is not None
+    elsewhere = mount_of(after) != mount_of(folder.path)
+    check_open(after)
+    how = "are copied to it and removed, for it is on another disk" if elsewhere else "are moved to it"
+    return f"writable, finished photos of {folder.path} {how}, {_free(after)}"
 
 
 def _state(settings: Settings) -> str:

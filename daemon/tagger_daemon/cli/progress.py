@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.table import Table
 
 from tagger_daemon.backlog import store
+from tagger_daemon.backlog.handoffs import Pending, pending
 from tagger_daemon.cli import logs, status
 from tagger_daemon.cli.exits import Exit
 from tagger_daemon.cli.terminal import console, one_line, shown
@@ -39,6 +40,8 @@ Watcher = Callable[[Snapshot], None]
 LONGEST_NAME = 14
 #: Rows of the table at the end; more are in the day's page.
 LONGEST_TABLE = 60
+#: Why a finished photo was not moved on, where nothing stands in its own way.
+NOT_TOLD = "its turn has not come: what belongs to it is not finished"
 
 
 async def run_with_bar(settings: Settings, *, once: bool, level: str) -> None:
@@ -91,14 +94,17 @@ def headline(snapshot: Snapshot) -> str:
         return "waiting for a model"
     if snapshot.current:
         return "describing"
-    return "watching" if snapshot.idle else "reading folders"
+    if not snapshot.idle:
+        return "reading folders"
+    return "moving photos on" if snapshot.moving else "watching"
 
 
 def print_outcome(state: StateDirectory) -> Exit:
     """Print what became of every photo, and where the reports are.
 
     Returns:
-        INTERRUPTED when photos are left, AMISS when photos failed or a folder could not be read.
+        INTERRUPTED when photos are left, AMISS when photos failed, could not be moved on, or a folder could
+        not be read.
     """
     out = console()
     with read_only(state.database) as db:
@@ -106,6 +112,7 @@ def print_outcome(state: StateDirectory) -> Exit:
         page = make_page(state, db, local_now().date(), now=local_now())
         folders = [folder for folder in store.folders(db, now=now_ms()) if folder.watched]
         troubles = store.troubles(db, limit=-1)
+        waiting = pending(db)
     failed = [one for one in troubles if one.state is JobState.FAILED]
     held = [one for one in troubles if one.held]
     written = [record for record in found if record.outcome in (Outcome.WRITTEN, Outcome.UNCHANGED)]
@@ -115,6 +122,8 @@ def print_outcome(state: StateDirectory) -> Exit:
         out.print(_troubles_table("failed", failed, [folder.path for folder in folders]))
     if held:
         out.print(_troubles_table("held", held, [folder.path for folder in folders]))
+    if waiting:
+        out.print(_waiting_table(waiting))
     counts = sum((Counter(folder.counts) for folder in folders), Counter[JobState]())
     skipped = counts[JobState.DONE] - len(written)
     left = sum(counts[state] for state in OPEN_STATES) - len(held)
@@ -134,7 +143,7 @@ def print_outcome(state: StateDirectory) -> Exit:
     if left:
         out.print(f"{left} are left; the same command goes on with them.", highlight=False)
         return Exit.INTERRUPTED
-    return Exit.AMISS if failed or problems else Exit.OK
+    return Exit.AMISS if failed or waiting or problems else Exit.OK
 
 
 def _written_table(found: list[Record]) -> Table:
@@ -156,6 +165,15 @@ def _troubles_table(what: str, found: list[store.Trouble], folders: list[Path]) 
     for one in found[:LONGEST_TABLE]:
         folder = next(folder for folder in folders if folder in one.path.parents)
         table.add_row(shown(_below(one.path, folder)), shown(one.error))
+    if len(found) > LONGEST_TABLE:
+        table.caption = f"and {len(found) - LONGEST_TABLE} more"
+    return table
+
+
+def _waiting_table(found: list[Pending]) -> Table:
+    table = Table("not moved on", "why")
+    for one in found[:LONGEST_TABLE]:
+        table.add_row(shown(_below(one.path, one.folder)), shown(one.why or NOT_TOLD))
     if len(found) > LONGEST_TABLE:
         table.caption = f"and {len(found) - LONGEST_TABLE} more"
     return table

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tagger_daemon.backlog import store
+from tagger_daemon.backlog.handoffs import Pending, pending
 from tagger_daemon.backlog.store import FolderState, Trouble
 from tagger_daemon.cli.exits import Exit
 from tagger_daemon.cli.terminal import shown
@@ -41,6 +42,7 @@ class View(Value):
     troubles: tuple[Trouble, ...]
     recent: int  # photos described within the rate's window
     held: int = 0  # photos that wait for a photo program
+    handoffs: tuple[Pending, ...] = ()  # finished photos that are to be moved on
 
     @property
     def counts(self) -> dict[JobState, int]:
@@ -56,6 +58,11 @@ class View(Value):
         """Photos with a way to go, but for those that are held."""
         watched = (folder.counts for folder in self.folders if folder.watched)
         return sum(counts.get(state, 0) for counts in watched for state in OPEN_STATES) - self.held
+
+    @property
+    def held_up(self) -> tuple[Pending, ...]:
+        """Finished photos that cannot be moved on for a reason."""
+        return tuple(one for one in self.handoffs if one.why)
 
     @property
     def per_hour(self) -> float | None:
@@ -88,6 +95,12 @@ class View(Value):
             "held": self.held,
             "photos_per_hour": self.per_hour,
             "seconds_left": self.seconds_left,
+            "handoffs": {
+                "pending": len(self.handoffs),
+                "waiting": [
+                    {"path": str(one.path), "to": str(one.after), "why": one.why} for one in self.held_up
+                ],
+            },
             "errors": [asdict(trouble) | {"path": str(trouble.path)} for trouble in self.troubles],
         }
 
@@ -110,18 +123,20 @@ def gather(state: StateDirectory) -> View:
             troubles=tuple(store.troubles(db, limit=TROUBLES_SHOWN)),
             recent=records.finished_since(db, now_ms() - RATE_WINDOW_MS),
             held=store.held_rows(db),
+            handoffs=tuple(pending(db)),
         )
 
 
 def exit_status(view: View) -> Exit:
-    """OK, AMISS when a server is down, a folder is away or photos failed, NOT_RUNNING."""
+    """OK, AMISS when a server is down, a folder is away, photos failed or are held up, NOT_RUNNING."""
     if not view.running:
         return Exit.NOT_RUNNING
     down = [
         endpoint for endpoint in view.process.get("endpoints", ()) if endpoint["state"] in ("down", "refused")
     ]
     paused = [folder for folder in view.folders if folder.paused_why]
-    amiss = down or paused or view.process.get("problems") or view.counts.get(JobState.FAILED)
+    problems = view.process.get("problems")
+    amiss = down or paused or problems or view.counts.get(JobState.FAILED) or view.held_up
     return Exit.AMISS if amiss else Exit.OK
 
 
@@ -142,6 +157,12 @@ def render(view: View) -> RenderableType:
         parts += _running(view)
     if view.held:
         parts.append(Text(f"{held(view.held)}: a photo program may have newer edits"))
+    if view.handoffs:
+        count = len(view.handoffs)
+        photos = "1 finished photo is" if count == 1 else f"{count} finished photos are"
+        parts.append(Text(f"{photos} to be moved on"))
+    if view.held_up:
+        parts.append(_held_up(view))
     if view.troubles:
         parts.append(_troubles(view))
     return Group(*parts)
@@ -224,6 +245,15 @@ def _running(view: View) -> list[RenderableType]:
         text = ", ".join(f"{name} {moment.replace('T', ' ')}" for name, moment in upcoming.items())
         parts.append(Text(f"next: {text}", style="dim"))
     return parts
+
+
+def _held_up(view: View) -> Table:
+    table = Table("not moved on", "to", "why", box=None, pad_edge=False)
+    for one in view.held_up[:TROUBLES_SHOWN]:
+        table.add_row(shown(one.path.name), shown(str(one.after or "")), shown(one.why or ""))
+    if len(view.held_up) > TROUBLES_SHOWN:
+        table.add_row(f"and {len(view.held_up) - TROUBLES_SHOWN} more", "", "")
+    return table
 
 
 def _troubles(view: View) -> Table:

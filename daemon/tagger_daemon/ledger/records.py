@@ -121,6 +121,11 @@ class Ledger:
                 "DELETE FROM undone WHERE content_hash = ?", [(content,) for content in content_hashes]
             )
 
+    def moved(self, path: Path, to: Path) -> None:
+        """Keep a photo's records under the name that it has now; what they say stays as it was said."""
+        with self._database.transaction() as db:
+            db.execute("UPDATE record SET path = ? WHERE path = ?", (os.fsencode(to), os.fsencode(path)))
+
     def intended(self) -> list[Record]:
         """Writes that an earlier process began and may or may not have completed."""
         with self._database.transaction() as db:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import secrets
@@ -26,6 +27,7 @@ FOLDER_TROUBLE = {
     errno.ESTALE: "the disk is not connected",
 }
 NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
+NO_SUCH_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
 SPARE = 1 << 20  # bytes that must be free beyond the size of the copy
 
 
@@ -67,12 +69,22 @@ def check_folder(folder: Path, size: int) -> None:
     Raises:
         FolderUnavailable: disk full or read-only, no right to write.
     """
+    check_open(folder)
     with folder_trouble(folder):
         space = os.statvfs(folder)
-        if space.f_flag & os.ST_RDONLY:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         if space.f_bavail * space.f_frsize < size + SPARE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def check_open(folder: Path) -> None:
+    """Make sure that names in a folder may be made and removed.
+
+    Raises:
+        FolderUnavailable: disk read-only, no right to write.
+    """
+    with folder_trouble(folder):
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         if not os.access(folder, os.W_OK | os.X_OK):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -140,23 +152,38 @@ def publish_new(temp: Path, target: Path) -> None:
     """
     flush(temp)
     try:
-        os.link(temp, target)
+        _link_or_claim(temp, target)
     except FileExistsError as error:
         raise PhotoChanged(f"{target.name} appeared meanwhile") from error
-    except OSError as error:
-        if error.errno not in NO_HARD_LINKS:
-            raise
-        _claim_and_replace(temp, target)
     flush(target.parent)
 
 
 def flush(path: Path) -> None:
-    """See that a file's content, or a folder's names, are on disk."""
+    """Have a file's content, or a folder's names, on the disk when this returns."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def rename_new(source: Path, target: Path) -> None:
+    """Move a file to another name of its mount, if nobody has that name: never over an existing file.
+
+    By renameat2(2) with RENAME_NOREPLACE: one step, in which whoever watches the target's folder sees one
+    whole file arrive. NFS and some others know only hard links, which show the file under both names for a
+    moment; what knows neither gets an empty file first, which the real one then replaces.
+
+    Raises:
+        FileExistsError: somebody has the name.
+        OSError: the two are not on the same mount (EXDEV), or the system refuses for another reason.
+    """
+    try:
+        _rename_no_replace(source, target)
+    except OSError as error:
+        if error.errno not in NO_SUCH_RENAME:
+            raise
+        _link_or_claim(source, target)
 
 
 def withdraw(target: Path) -> None:
@@ -188,10 +215,27 @@ def _keep_owner(temp: Path, target: Path, status: os.stat_result) -> None:
         ) from error
 
 
-def _claim_and_replace(temp: Path, target: Path) -> None:
-    """Do as a hard link would, where the file system knows none."""
+def _link_or_claim(source: Path, target: Path) -> None:
+    """Give a file another name by a hard link, or where the file system knows none by an empty file first."""
     try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
         target.open("xb").close()
-    except FileExistsError as error:
-        raise PhotoChanged(f"{target.name} appeared meanwhile") from error
-    temp.replace(target)
+        with contextlib.ExitStack() as undo:
+            undo.callback(target.unlink)
+            source.replace(target)
+            undo.pop_all()
+    else:
+        source.unlink()
+
+
+def _rename_no_replace(source: Path, target: Path) -> None:
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:  # a C library older than the system call
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    at_fdcwd, rename_noreplace = -100, 1
+    if rename(at_fdcwd, os.fsencode(source), at_fdcwd, os.fsencode(target), rename_noreplace) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(source), None, str(target))

@@ -202,9 +202,9 @@ class Arrivals:
         return unknown
 
     def _check_mounted(self, folder: Path, seen: tuple[int, int]) -> None:
-        """Refuse an empty folder where photos wait to be described: a mount point without its disk."""
+        """Refuse an empty folder where photos have a way to go: a mount point without its disk."""
         known = self._backlog.folder_identity(folder)
-        if known not in (None, seen) and self._backlog.open_rows(folder):
+        if known not in (None, seen) and self._backlog.awaits(folder):
             raise FolderUnavailable(
                 f"the watch folder {str(folder)!r} is empty and not the one that was read before "
                 "(is its disk mounted?)"
@@ -278,5 +278,5 @@ def _vanished(paths: Sequence[Path]) -> list[Path]:
 
 
 def _still(paths: Sequence[Path]) -> set[Path]:
-    """Those that no process has open for writing."""
-    return {path for path in paths if not being_written(path)}
+    """Those that are there, as a photo that was just moved on is not, and that no process is writing."""
+    return {path for path in paths if path.exists() and not being_written(path)}

@@ -100,6 +100,8 @@ class Crew:
         max_workers: int,
         look_again: Callable[[Path], None],
         same_folder: Callable[[Path], bool],
+        finished: Callable[[Record], None] = lambda _: None,
+        ended: Callable[[Photo], None] = lambda _: None,
     ) -> None:
         """Put the crew together.
 
@@ -114,6 +116,8 @@ class Crew:
             max_workers: journeys at once.
             look_again: told of a photo that changed meanwhile.
             same_folder: whether a watch folder still is the one that was scanned, and readable.
+            finished: told of each record, in the transaction that ends its job.
+            ended: told of each photo whose journey is over for now, however it ended.
         """
         self._database = database
         self._backlog = backlog
@@ -125,6 +129,8 @@ class Crew:
         self._max_workers = max_workers
         self._look_again = look_again
         self._same_folder = same_folder
+        self._finished = finished
+        self._ended = ended
         self._walks: dict[int, Walk] = {}
         self._wake = asyncio.Event()
         self._stopping = False
@@ -212,7 +218,7 @@ class Crew:
             task.add_done_callback(functools.partial(self._gone_home, job.id))
 
     def _gone_home(self, job_id: int, task: asyncio.Task[None]) -> None:
-        del self._walks[job_id]
+        self._ended(self._walks.pop(job_id).job.photo)
         if not task.cancelled() and task.exception() is not None:
             self._broken = task.exception()
         self.wake()
@@ -307,6 +313,7 @@ class Crew:
                     attempts=record.attempts,
                 )
                 self._ledger.add(record)
+                self._finished(record)
 
         if await self._written_down(end):
             self.finished += 1

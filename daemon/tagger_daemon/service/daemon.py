@@ -17,9 +17,11 @@ from loguru import logger
 
 from tagger_daemon import __version__
 from tagger_daemon.backlog import store
+from tagger_daemon.backlog.handoffs import HandOffs
 from tagger_daemon.backlog.store import Backlog
 from tagger_daemon.database import Database, read_only
 from tagger_daemon.errors import FolderUnavailable, ServerUnavailable, StateUnavailable
+from tagger_daemon.intake.eligible import Eligibility
 from tagger_daemon.intake.probe import look, readable_to_end
 from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
@@ -33,6 +35,7 @@ from tagger_daemon.service.arrivals import Arrivals
 from tagger_daemon.service.calendar import Due, Occasion, due, upcoming
 from tagger_daemon.service.clock import local_now, new_run_id, now_ms
 from tagger_daemon.service.crew import Crew, Journal
+from tagger_daemon.service.handoff import Mover, noting
 from tagger_daemon.service.heart import Heart
 from tagger_daemon.service.notify import Notifier
 from tagger_daemon.service.pairs import Pairs
@@ -114,6 +117,8 @@ class Daemon:
         # Before the database closes: a call whose caller was cancelled goes on in its thread.
         stack.callback(threads.shutdown)
         self._backlog, self._ledger = Backlog(self._database), Ledger(self._database)
+        handoffs = HandOffs(self._database)
+        self._note_finished = noting(settings.folders, handoffs)
         self._audit = AuditLog(self.state.audit)
         metadata = self._metadata(stack)
         await asyncio.to_thread(self._recover, metadata)
@@ -128,10 +133,12 @@ class Daemon:
 
         self._arrivals = Arrivals(settings.folders, settings.intake, self._backlog, arrived=self._wake_crew)
         self._policy = policy(settings, self._cast)
+        self._mover = self._make_mover(handoffs)
         self._crew = self._make_crew(metadata, preparer, self._cast)
         await asyncio.to_thread(self._reopen_stale)
         stack.push_async_callback(self._arrivals.stop)
         await self._arrivals.start()
+        await self._mover.start()
         # Starting reads every folder: a catch-up that is due today has thereby happened.
         for item in await asyncio.to_thread(self._due):
             if item.occasion is Occasion.CATCH_UP:
@@ -162,7 +169,14 @@ class Daemon:
     def _recover(self, metadata: MetadataStore) -> None:
         sweep_folders([folder.path for folder in self.settings.folders])
         take_up(self._database, self._backlog, self._ledger)
-        settle_intentions(self._database, self._backlog, self._ledger, metadata, now=now_ms())
+        settle_intentions(
+            self._database,
+            self._backlog,
+            self._ledger,
+            metadata,
+            now=now_ms(),
+            finished=self._note_finished,
+        )
         complete_audit(self._ledger, self._audit)
 
     def _reopen_stale(self) -> None:
@@ -208,6 +222,19 @@ class Daemon:
             max_workers=settings.max_workers,
             look_again=self._arrivals.look_again,
             same_folder=self._arrivals.same_folder,
+            finished=self._note_finished,
+            ended=self._mover.ended,
+        )
+
+    def _make_mover(self, handoffs: HandOffs) -> Mover:
+        return Mover(
+            self.settings.folders,
+            database=self._database,
+            handoffs=handoffs,
+            ledger=self._ledger,
+            eligible=Eligibility(self.settings.intake.ignore).photo,
+            same_folder=self._arrivals.same_folder,
+            look_again=self._arrivals.look_again,
         )
 
     def _wake_crew(self) -> None:
@@ -230,6 +257,7 @@ class Daemon:
             for name, part in (
                 ("arrivals", self._arrivals.run()),
                 ("watches", self._arrivals.keep_watch()),
+                ("hand-offs", self._mover.run()),
                 ("status", self._report()),
                 ("watchdog", self._beat()),
             )
@@ -246,7 +274,10 @@ class Daemon:
         await asyncio.to_thread(self._backlog.mark_clean)
 
     def _introduction(self) -> str:
-        folders = ", ".join(str(folder.path) for folder in self.settings.folders)
+        folders = ", ".join(
+            f"{folder.path} (then to {folder.after})" if folder.after else str(folder.path)
+            for folder in self.settings.folders
+        )
         entries = ", ".join(f"{stage} by {entry.name}" for stage, entry in self._cast.entries.items())
         return f"watching {folders}; {entries}; state in {self.state.root}; this is run {self.run_id}"
 
@@ -333,6 +364,7 @@ class Daemon:
             since=self._since,
             crew=self._crew,
             arrivals=self._arrivals,
+            mover=self._mover,
             pool=self._pool,
             loader=self._loader,
             idle=idle,

@@ -8,7 +8,7 @@ from itertools import permutations
 
 from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.model import Identity, Origin, Policy, Stage, Value
-from tagger_daemon.settings import Settings
+from tagger_daemon.settings import FolderSettings, Settings, way_back
 from tagger_daemon.vision.entry import Entry, Profile, Registry
 from tagger_daemon.vision.profile import load_profile
 from tagger_daemon.vision.registry import load_registry
@@ -87,7 +87,8 @@ def check_folders(settings: Settings) -> None:
     """Refuse a configuration that watches nothing, or one place twice, by links.
 
     Raises:
-        ConfigurationError: there is no watch folder, or two of them share photos.
+        ConfigurationError: there is no watch folder, two of them share photos, or finished photos would be
+            moved to where they are taken up again.
     """
     if not settings.folders:
         raise ConfigurationError(
@@ -99,3 +100,10 @@ def check_folders(settings: Settings) -> None:
             raise ConfigurationError(
                 f"folders: {inner.path} leads to {other}, which {outer.path} has already"
             )
+    if clash := way_back([_without_links(folder) for folder in settings.folders]):
+        raise ConfigurationError(clash)
+
+
+def _without_links(folder: FolderSettings) -> FolderSettings:
+    after = folder.after and folder.after.resolve()
+    return folder.model_copy(update={"path": folder.path.resolve(), "after": after})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from loguru import logger
@@ -14,7 +14,7 @@ from tagger_daemon.intake.probe import look
 from tagger_daemon.ledger.records import Ledger
 from tagger_daemon.metadata.files import sweep
 from tagger_daemon.metadata.store import MetadataStore
-from tagger_daemon.model import Outcome
+from tagger_daemon.model import Outcome, Record
 from tagger_daemon.pipeline import Steps, failed_record
 from tagger_daemon.reports.audit import AuditLog
 from tagger_daemon.service.clock import boot_id, local_now, now_ms
@@ -38,6 +38,7 @@ def settle_intentions(
     *,
     now: int,
     only: Outcome | None = None,
+    finished: Callable[[Record], None] = lambda _: None,
 ) -> None:
     """Find out which of the writes that were begun took place, and finish their jobs.
 
@@ -50,6 +51,7 @@ def settle_intentions(
         metadata: looks into the files.
         now: milliseconds since the epoch.
         only: intentions of this kind; those of a daemon that may be running are not to be touched.
+        finished: is told of each that is done, in the same transaction.
     """
     for record in ledger.intended():
         if only is not None and record.outcome is not only:
@@ -67,6 +69,7 @@ def settle_intentions(
         with database.transaction():
             backlog.finish_recovered(photo, now=now)
             ledger.add(record.evolve(final_fingerprint=seen.fingerprint))
+            finished(record)
         logger.info("{}: had been written when the service died", record.photo.path.name)
 
 

@@ -16,6 +16,7 @@ from tagger_daemon.service.arrivals import Arrivals
 from tagger_daemon.service.calendar import Occasion
 from tagger_daemon.service.clock import local_now
 from tagger_daemon.service.crew import Crew
+from tagger_daemon.service.handoff import Mover
 from tagger_daemon.vision.loader import Loader, ServerStatus
 from tagger_daemon.vision.pool import EndpointStatus, Pool
 
@@ -48,6 +49,7 @@ class Snapshot(Value):
     at: str  # when this was taken
     settling: int  # files that have not stopped changing
     idle: bool  # every folder is read, nothing is settling
+    moving: bool  # finished photos are being moved on, or can be
     open_rows: int  # photos with a way to go, but for those that are held
     held: int  # photos that wait for a photo program
     finished: int  # photos that met their end in this life
@@ -59,8 +61,8 @@ class Snapshot(Value):
 
     @property
     def is_over(self) -> bool:
-        """Every photo that is there has met its end, or is held, maybe for a day."""
-        return self.idle and self.open_rows == 0 and not self.current
+        """Every photo that is there has met its end and was moved on, or is held up, maybe for a day."""
+        return self.idle and self.open_rows == 0 and not self.current and not self.moving
 
     def to_json(self) -> dict[str, Any]:
         """Give the form of the status file; names that are not text are escaped."""
@@ -73,6 +75,7 @@ def take_snapshot(
     since: datetime,
     crew: Crew,
     arrivals: Arrivals,
+    mover: Mover,
     pool: Pool,
     loader: Loader,
     idle: bool,
@@ -89,6 +92,7 @@ def take_snapshot(
         at=local_now().isoformat(timespec="seconds"),
         settling=arrivals.pending,
         idle=idle,
+        moving=not mover.idle,
         open_rows=open_rows,
         held=held,
         finished=crew.finished,
