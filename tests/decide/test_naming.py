@@ -58,6 +58,15 @@ def test_a_raws_own_sidecar_is_used_again_in_either_naming_and_case(beside: list
     assert place("IMG.CR2", *beside).target == FOLDER / target
 
 
+def test_a_new_sidecar_may_bear_the_raws_full_name_and_one_that_exists_is_used_all_the_same() -> None:
+    def full(*beside: str) -> Path:
+        siblings = ("IMG.CR2", *beside)
+        return place_for(FOLDER / "IMG.CR2", siblings, {}, exiftool_version=(12, 57), full_names=True).target
+
+    assert full() == FOLDER / "IMG.CR2.xmp"
+    assert full("IMG.XMP") == FOLDER / "IMG.XMP"
+
+
 def test_two_sidecars_are_both_read_and_a_person_is_told() -> None:
     found = place("IMG.CR2", "IMG.CR2.xmp", "IMG.xmp")
     assert found.sidecars == (FOLDER / "IMG.xmp", FOLDER / "IMG.CR2.xmp")

@@ -146,6 +146,7 @@ def place_for(
     owners: Mapping[str, str],
     *,
     exiftool_version: tuple[int, int],
+    full_names: bool = False,
     refusal: str | None = None,
     signed: bool = False,
 ) -> Place:
@@ -156,6 +157,7 @@ def place_for(
         siblings: all file names in its folder.
         owners: sidecar name -> extension that it says it belongs to (`photoshop:SidecarForExtension`).
         exiftool_version: what can safely be written depends on it.
+        full_names: a raw's new sidecar keeps the raw's extension in its name, as darktable and digiKam have it.
         refusal: why exiftool does not write into this very file; None: nothing of that kind is known.
         signed: content credentials stand in it, which any change would break.
 
@@ -167,7 +169,7 @@ def place_for(
         raise PhotoUnsupported(f"{path.name} is not a kind of picture that can be tagged")
     own = _own_sidecars(path, siblings, owners)
     if kind in RAW:
-        return _place_raw(path, sidecar_names(path, siblings), own)
+        return _place_raw(path, sidecar_names(path, siblings), own, full_names=full_names)
     beside = _place_beside(path, own, siblings, owners)
     if signed or refusal is not None:
         why = (
@@ -187,7 +189,7 @@ def place_for(
     return Place(embedded=True, target=path, sidecars=tuple(map(path.with_name, own)))
 
 
-def _place_raw(path: Path, candidates: tuple[str, ...], own: tuple[str, ...]) -> Place:
+def _place_raw(path: Path, candidates: tuple[str, ...], own: tuple[str, ...], *, full_names: bool) -> Place:
     if own:
         note = f"two sidecars stand beside it; {own[0]} is the one written to" if len(own) > 1 else None
         sidecars = tuple(path.with_name(name) for name in own)
@@ -196,7 +198,8 @@ def _place_raw(path: Path, candidates: tuple[str, ...], own: tuple[str, ...]) ->
         target = path.with_name(f"{path.name}.xmp")
         note = f"{candidates[0]} belongs to another photo, so its words go to {target.name}"
         return Place(embedded=False, target=target, sidecars=(), note=note)
-    return Place(embedded=False, target=path.with_suffix(".xmp"), sidecars=())
+    target = path.with_name(f"{path.name}.xmp") if full_names else path.with_suffix(".xmp")
+    return Place(embedded=False, target=target, sidecars=())
 
 
 def _place_beside(

@@ -89,9 +89,12 @@ def read_existing(
     *,
     version: tuple[int, int],
     ignore_captions: Sequence[str],
+    full_names: bool = False,
     refusal: str | None = None,
 ) -> Existing:
-    """Return what file and sidecars say, and where the next write goes; `refusal` as for `place_for`.
+    """Return what file and sidecars say, and where the next write goes.
+
+    `full_names` and `refusal` are as for `place_for`.
 
     Raises:
         PhotoGone: the photo is not there.
@@ -107,7 +110,7 @@ def read_existing(
     for name in sidecar_names(photo.path, siblings):
         fingerprints[name], shown[name] = _show_sidecar(exiftool, photo.path.with_name(name))
     owners = {name: owner for name, seen in shown.items() if (owner := seen.text(fields.SIDECAR_FOR))}
-    placed = partial(place_for, photo.path, siblings, owners, exiftool_version=version)
+    placed = partial(place_for, photo.path, siblings, owners, exiftool_version=version, full_names=full_names)
     place = placed(refusal=refusal)
     if place.embedded and is_signed(photo.path):
         place = placed(signed=True)

@@ -196,5 +196,6 @@ class MetadataStore:
             photo,
             version=self._version,
             ignore_captions=self._settings.ignore_captions,
+            full_names=self._settings.sidecar_naming == "full",
             refusal=refusal,
         )
