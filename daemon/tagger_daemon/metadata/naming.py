@@ -157,7 +157,7 @@ def place_for(
         siblings: all file names in its folder.
         owners: sidecar name -> extension that it says it belongs to (`photoshop:SidecarForExtension`).
         exiftool_version: what can safely be written depends on it.
-        full_names: a raw's new sidecar keeps the raw's extension in its name, as darktable and digiKam have it.
+        full_names: a raw's new sidecar keeps the extension in its name, as darktable and digiKam have it.
         refusal: why exiftool does not write into this very file; None: nothing of that kind is known.
         signed: content credentials stand in it, which any change would break.
 
