@@ -106,7 +106,7 @@ def place_for(
     beside = _place_beside(path, own)
     if refusal is not None:
         note = (
-            f"exiftool will not write into this file ({refusal}); the words stand in {beside.target.name} "
+            f"this file is not written into ({refusal}); the words stand in {beside.target.name} "
             "beside it, which Lightroom does not read for this type"
         )
         return beside.evolve(note=note)

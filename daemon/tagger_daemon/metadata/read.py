@@ -10,10 +10,10 @@ from pathlib import Path
 
 from tagger_daemon.errors import FolderUnavailable, PhotoChanged, PhotoGone, PhotoUnreadable, WriteRefused
 from tagger_daemon.metadata import fields, gather
+from tagger_daemon.metadata.containers import hidden_words, obstacle
 from tagger_daemon.metadata.exiftool import ExifTool, path_argument
 from tagger_daemon.metadata.files import fingerprint
 from tagger_daemon.metadata.naming import MODERN, extension, place_for, sidecar_names
-from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.properties import Properties, parse_properties
 from tagger_daemon.metadata.sidecar import check_sidecar, flaw
 from tagger_daemon.model import Existing, Fingerprint, Photo
@@ -37,24 +37,6 @@ def show(exiftool: ExifTool, path: Path) -> tuple[Properties, tuple[str, ...]]:
     return properties, ()
 
 
-def picture_hash(exiftool: ExifTool, path: Path) -> str:
-    """Return a hash of a photo's picture data: our own, or exiftool's for the kinds that only it can follow.
-
-    Raises:
-        PhotoGone: the file is not there.
-        PhotoUnreadable: it may not be read, or is damaged.
-    """
-    if extension(path) in MODERN:
-        known = (
-            exiftool.ask("-s3", "-ImageDataHash", path_argument(path))
-            .stdout.decode("ascii", "replace")
-            .strip()
-        )
-        if known:  # versions before 12.63 do not know it, and are never used to write into these files
-            return known
-    return content_hash(path)
-
-
 def read_existing(
     exiftool: ExifTool,
     photo: Photo,
@@ -70,9 +52,12 @@ def read_existing(
         PhotoUnreadable: it cannot be read.
         PhotoUnsupported: nothing is known about this kind of file.
         PhotoChanged: a sidecar disappeared while it was read.
-        WriteRefused: its sidecar cannot be read, or not be rewritten without loss.
+        WriteRefused: its sidecar cannot be read, or not be rewritten without loss; or what a person may have
+            written into it cannot be read.
     """
     image_fingerprint = _fingerprint(photo.path)
+    if extension(photo.path) in MODERN and (wrong := hidden_words(photo.path, version)):
+        raise WriteRefused(f"{photo.path.name} was left alone: its metadata {wrong}")
     shown: dict[str, Properties] = {}
     fingerprints: dict[str, Fingerprint] = {}
     siblings = _siblings(photo.path.parent)
@@ -80,8 +65,7 @@ def read_existing(
         fingerprints[name], shown[name] = _show_sidecar(exiftool, photo.path.with_name(name))
     owners = {name: owner for name, seen in shown.items() if (owner := seen.text(fields.SIDECAR_FOR))}
     place = place_for(photo.path, siblings, owners, exiftool_version=version, refusal=refusal)
-    if place.embedded and (wrong := _own_flaw(exiftool, photo.path)):
-        refusal = f"its XMP {wrong}"
+    if place.embedded and (refusal := _reason_against(exiftool, photo.path)):
         place = place_for(photo.path, siblings, owners, exiftool_version=version, refusal=refusal)
     target_fingerprint = image_fingerprint if place.embedded else fingerprints.get(place.target.name)
     image, _ = show(exiftool, photo.path)
@@ -126,10 +110,13 @@ def _show(exiftool: ExifTool, path: Path, *options: str) -> Properties:
     return properties
 
 
-def _own_flaw(exiftool: ExifTool, path: Path) -> str | None:
-    """Return what is wrong with the XMP inside a photo; exiftool keeps only what it understands of it."""
+def _reason_against(exiftool: ExifTool, path: Path) -> str | None:
+    """Return why a photo should not be written into; exiftool keeps only what it understands of its XMP."""
+    if extension(path) in MODERN and (reason := obstacle(path)):
+        return reason
     packet = exiftool.ask("-b", "-api", "LargeFileSupport=1", "-XMP", path_argument(path)).stdout
-    return flaw(packet.strip(b"\0 \r\n"))
+    wrong = flaw(packet.strip(b"\0 \r\n"))
+    return None if wrong is None else f"its XMP {wrong}"
 
 
 def _show_sidecar(exiftool: ExifTool, path: Path) -> tuple[Fingerprint, Properties]:

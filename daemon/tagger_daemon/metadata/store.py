@@ -9,8 +9,9 @@ from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.metadata import fields
 from tagger_daemon.metadata.apply import apply_plan, check_writable
 from tagger_daemon.metadata.exiftool import ExifTool, path_argument
+from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.plan import make_plan
-from tagger_daemon.metadata.read import picture_hash, read_existing
+from tagger_daemon.metadata.read import read_existing
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.model import Annotation, Existing, Photo, WritePlan, Written
 from tagger_daemon.settings import MetadataSettings
@@ -67,7 +68,7 @@ class MetadataStore:
             PhotoGone: it is not there any more.
             PhotoUnreadable: the file is damaged, and how.
             PhotoUnsupported: nothing is known about this kind of file.
-            WriteRefused: its name, or its sidecar, rules out a safe write.
+            WriteRefused: its name, its sidecar, or packed metadata rules out a safe write.
             ExiftoolDied: exiftool died or hung.
         """
         return self._read(photo)
@@ -96,7 +97,7 @@ class MetadataStore:
         return make_plan(
             existing,
             annotation,
-            content_hash=picture_hash(self._exiftool, existing.photo.path),
+            content_hash=content_hash(existing.photo.path),
             tool_version=self._tool_version,
             now=self._now().isoformat(timespec="seconds"),
         )
