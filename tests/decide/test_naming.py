@@ -106,7 +106,7 @@ def test_a_picture_that_refuses_gets_a_sidecar_of_its_full_name_and_the_reason_i
     found = place_for(FOLDER / names[0], names, {}, exiftool_version=NEW, refusal="Bad IFD")
     assert (found.embedded, found.target) == (False, FOLDER / f"img.{kind}.XMP")
     assert found.sidecars == (found.target,)  # the other is the raw's
-    assert "will not write into this file (Bad IFD)" in str(found.note)
+    assert "this file is not written into (Bad IFD)" in str(found.note)
 
 
 def test_a_signed_picture_is_not_written_into_and_its_note_says_so() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.exiftools import EXIFTOOLS, exiftool_named
 from support.metadata_files import draw, open_store, photo_at, policy, stamp
 from tagger_daemon.errors import PhotoGone, PhotoUnreadable, PhotoUnsupported, WriteRefused
 from tagger_daemon.metadata.ownership import nothing_to_do
@@ -19,13 +20,13 @@ from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Facts, Memory
 
 
-@pytest.fixture(scope="module")
-def store() -> Iterator[MetadataStore]:
-    with open_store() as opened:
+@pytest.fixture(scope="module", params=EXIFTOOLS)
+def store(request: pytest.FixtureRequest) -> Iterator[MetadataStore]:
+    with open_store(exiftool=exiftool_named(request.param)) as opened:
         yield opened
 
 
-@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "psd", "dng"])
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "psd", "psb", "dng"])
 def test_an_untagged_photo_says_nothing(tmp_path: Path, store: MetadataStore, kind: str) -> None:
     photo = draw(tmp_path / f"photo.{kind}")
     found = store.read(photo)
@@ -263,7 +264,7 @@ def test_an_odd_thing_in_a_sidecars_place_is_refused_with_its_reason(
         store.read(photo)
 
 
-@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "psd", "dng"])
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "psd", "psb", "dng"])
 def test_the_content_hash_is_that_of_the_picture_not_of_the_file(tmp_path: Path, kind: str) -> None:
     path = draw(tmp_path / f"photo.{kind}").path
     data = bytearray(path.read_bytes())

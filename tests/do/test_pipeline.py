@@ -179,7 +179,7 @@ def test_words_that_a_torn_file_does_not_take_stand_beside_it(tmp_path: Path, st
     assert (record.outcome, record.target) == (Outcome.WRITTEN, sidecar)
     (note,) = record.notes
     assert note == (
-        "exiftool will not write into this file (Error reading ExifIFD); the words stand in scan.tif.xmp "
+        "this file is not written into (Error reading ExifIFD); the words stand in scan.tif.xmp "
         "beside it, which Lightroom does not read for this type"
     )
     assert photo.path.read_bytes() == content

@@ -33,8 +33,8 @@ def draw(path: Path, *stamps: str, iptc_charset: str = "Latin") -> Photo:
     """
     kind = path.suffix.lower()
     image = Image.linear_gradient("L").resize((48, 32)).convert("RGB")
-    if kind == ".psd":
-        path.write_bytes(_psd(image))
+    if kind in {".psd", ".psb"}:
+        path.write_bytes(_psd(image, large=kind == ".psb"))
     elif kind in {".dng", ".nef", ".cr2"}:
         image.save(path, "TIFF", tiffinfo={DNG_VERSION: bytes((1, 4, 0, 0))} if kind == ".dng" else {})
     else:
@@ -122,10 +122,11 @@ def open_store(**settings: Any) -> Iterator[MetadataStore]:
         store.close()
 
 
-def _psd(image: Image.Image) -> bytes:
-    """Return a PSD of one layer-less RGB picture, uncompressed; of resources, the resolution alone."""
-    header = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, image.height, image.width, 8, 3)
+def _psd(image: Image.Image, *, large: bool) -> bytes:
+    """Return a PSD, or PSB, of one layer-less RGB picture, uncompressed, with its resolution alone."""
+    header = struct.pack(">4sH6xHIIHH", b"8BPS", 2 if large else 1, 3, image.height, image.width, 8, 3)
     planes = b"".join(band.tobytes() for band in image.split())
     resolution = struct.pack(">4sHHIIHHIHH", b"8BIM", 1005, 0, 16, 72 << 16, 1, 1, 72 << 16, 1, 1)
-    sections = struct.pack(">II", 0, len(resolution)) + resolution + struct.pack(">I", 0)
+    layers = struct.pack(">Q" if large else ">I", 0)
+    sections = struct.pack(">II", 0, len(resolution)) + resolution + layers
     return header + sections + struct.pack(">H", 0) + planes

@@ -34,7 +34,8 @@ from tagger_daemon.metadata.files import (
     withdraw,
 )
 from tagger_daemon.metadata.originals import keep
-from tagger_daemon.metadata.read import embedded_packet, picture_hash, show
+from tagger_daemon.metadata.picturehash import content_hash
+from tagger_daemon.metadata.read import embedded_packet, show
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.verify import differences, packet_differences
 from tagger_daemon.model import Existing, NewValue, WritePlan, Written
@@ -79,7 +80,7 @@ def apply_plan(exiftool: ExifTool, plan: WritePlan, settings: MetadataSettings) 
     """
     photo = plan.existing.photo
     check_unchanged(photo)
-    content = picture_hash(exiftool, photo.path)  # before the write: nothing may fail once it is done
+    content = content_hash(photo.path)  # before the write: nothing may fail once it is done
     target = Path(os.path.realpath(plan.target))
     if plan.writes:
         with folder_trouble(target.parent):
@@ -104,7 +105,7 @@ def _replace(
     check_replaceable(target, status, allow_hard_links=settings.allow_hard_links)
     with temporary_copy(target) as temp, _source(exiftool, plan, target) as source:
         _edit(exiftool, source, temp, plan)
-        if plan.existing.embedded and picture_hash(exiftool, temp) != content:
+        if plan.existing.embedded and content_hash(temp) != content:
             raise VerificationFailed(
                 f"{target.name} was left alone: writing would have changed the picture itself"
             )

@@ -175,7 +175,7 @@ def place_for(
         why = (
             "words inside would break this file's content credentials (C2PA)"
             if signed
-            else f"exiftool will not write into this file ({refusal})"
+            else f"this file is not written into ({refusal})"
         )
         note = (
             f"{why}; the words stand in {beside.target.name} beside it, "

@@ -1,7 +1,8 @@
 """A hash of the picture without its metadata: the same before and after a write, a rename, a copy.
 
-Formats by their own specifications: JPEG (ITU T.81), PNG (W3C), TIFF 6.0 with BigTIFF and DNG, PSD (Adobe).
-A file of any other kind is never written into, so that all its bytes are its picture.
+Formats by their own specifications: JPEG (ITU T.81), PNG (W3C), TIFF 6.0 with BigTIFF and DNG, PSD (Adobe);
+for the newer ones see `containers.py`. A file of any other kind is never written into, so that all its bytes
+are its picture.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from tagger_daemon.errors import PhotoGone, PhotoUnreadable
+from tagger_daemon.metadata.boxes import exactly, opened, rest, whole
+from tagger_daemon.metadata.containers import container_pieces
 
-BLOCK = 1 << 20  # bytes read at once
 MOST_REPEATS = 16  # a file whose pieces overlap so much that they make this many times its size is an attack
 MOST_IFDS = 1000  # more directories than any real file has: a loop or an attack
 
@@ -58,20 +59,13 @@ def content_hash(path: Path) -> str:
         PhotoUnreadable: it may not be read, or is damaged.
     """
     digest = hashlib.sha256()
-    try:
-        with path.open("rb") as stream:
-            most = MOST_REPEATS * os.fstat(stream.fileno()).st_size
-            for piece in _picture(stream, path.suffix.lower()):
-                digest.update(piece)
-                most -= len(piece)
-                if most < 0:
-                    raise ValueError("the same data over and over")
-    except FileNotFoundError as error:
-        raise PhotoGone(f"{path.name} is no longer there") from error
-    except OSError as error:
-        raise PhotoUnreadable(f"{path.name} cannot be read: {error.strerror}") from error
-    except (struct.error, ValueError, OverflowError) as error:  # an offset of 2**64, too
-        raise PhotoUnreadable(f"{path.name} is damaged: its picture data cannot be followed") from error
+    with opened(path) as stream:
+        most = MOST_REPEATS * os.fstat(stream.fileno()).st_size
+        for piece in _picture(stream, path.suffix.lower()):
+            digest.update(piece)
+            most -= len(piece)
+            if most < 0:
+                raise ValueError("the same data over and over")
     return digest.hexdigest()
 
 
@@ -86,18 +80,7 @@ def _picture(stream: BinaryIO, suffix: str) -> Iterator[bytes]:
         return _psd(stream)
     if suffix in {".tif", ".tiff", ".dng"} and magic[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
         return _tiff(stream)
-    return _rest(stream)
-
-
-def _rest(stream: BinaryIO) -> Iterator[bytes]:
-    while block := stream.read(BLOCK):
-        yield block
-
-
-def _exactly(stream: BinaryIO, length: int) -> Iterator[bytes]:
-    while length > 0 and (block := stream.read(min(length, BLOCK))):
-        length -= len(block)
-        yield block
+    return container_pieces(stream, suffix) or rest(stream)
 
 
 def _jpeg(stream: BinaryIO) -> Iterator[bytes]:
@@ -116,7 +99,7 @@ def _jpeg(stream: BinaryIO) -> Iterator[bytes]:
         if code in JPEG_PICTURE or code == JPEG_SOS:
             yield struct.pack(">BH", code, length) + body
         if code == JPEG_SOS:
-            yield from _rest(stream)
+            yield from rest(stream)
             return
 
 
@@ -126,7 +109,7 @@ def _png(stream: BinaryIO) -> Iterator[bytes]:
         length, kind = struct.unpack(">I4s", header)
         if kind in PNG_PICTURE:
             yield kind
-            yield from _exactly(stream, length)
+            yield from exactly(stream, length)
             stream.seek(4, os.SEEK_CUR)  # the checksum
         else:
             stream.seek(length + 4, os.SEEK_CUR)
@@ -136,17 +119,10 @@ def _psd(stream: BinaryIO) -> Iterator[bytes]:
     """Give header and palette, skip the resources, where metadata stands, and give layers and picture."""
     yield stream.read(26)
     (palette,) = struct.unpack(">I", stream.read(4))
-    yield from _exactly(stream, palette)
+    yield from exactly(stream, palette)
     (resources,) = struct.unpack(">I", stream.read(4))
     stream.seek(resources, os.SEEK_CUR)
-    yield from _rest(stream)
-
-
-def _whole(stream: BinaryIO, length: int) -> bytes:
-    """Read so many bytes, of which none may be missing; nothing is set aside for more than there are."""
-    if length > os.fstat(stream.fileno()).st_size - stream.tell():
-        raise ValueError("the file ends too early")
-    return stream.read(length)
+    yield from rest(stream)
 
 
 class _Field(NamedTuple):
@@ -201,7 +177,7 @@ def _directory(stream: BinaryIO, position: int, layout: _Layout) -> tuple[dict[i
     stream.seek(position)
     (count,) = struct.unpack(layout.order + count_code, stream.read(struct.calcsize(count_code)))
     size = struct.calcsize(f"{layout.order}{entry_code}") + inline
-    table = _whole(stream, count * size)
+    table = whole(stream, count * size)
     (following,) = struct.unpack(layout.order + offset_code, stream.read(inline).ljust(inline, b"\0"))
     directory = {}
     for start in range(0, len(table), size):
@@ -212,7 +188,7 @@ def _directory(stream: BinaryIO, position: int, layout: _Layout) -> tuple[dict[i
             if tag not in TIFF_PICTURE and tag != TIFF_SUBIFDS and tag not in TIFF_DATA | _REVERSED:
                 continue
             stream.seek(struct.unpack(layout.order + offset_code, value)[0])
-            value = _whole(stream, length)
+            value = whole(stream, length)
         directory[tag] = _Field(kind=kind, raw=value[:length])
     return directory, following
 
@@ -228,4 +204,4 @@ def _directory_picture(stream: BinaryIO, directory: dict[int, _Field], layout: _
             pieces = zip(layout.integers(directory[starts]), layout.integers(directory[lengths]), strict=True)
             for start, length in pieces:
                 stream.seek(start)
-                yield from _exactly(stream, length)
+                yield from exactly(stream, length)

@@ -13,10 +13,10 @@ from pathlib import Path
 from tagger_daemon.errors import FolderUnavailable, PhotoChanged, PhotoGone, PhotoUnreadable, WriteRefused
 from tagger_daemon.metadata import fields, gather
 from tagger_daemon.metadata.canonical import PADDING
+from tagger_daemon.metadata.containers import hidden_words, obstacle
 from tagger_daemon.metadata.exiftool import ExifTool, path_argument
 from tagger_daemon.metadata.files import fingerprint
 from tagger_daemon.metadata.naming import MODERN, extension, is_rendered, partner_of, place_for, sidecar_names
-from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.properties import Properties, parse_properties
 from tagger_daemon.metadata.quiet import find_sign
 from tagger_daemon.metadata.sidecar import check_sidecar, flaw
@@ -48,24 +48,6 @@ def show(exiftool: ExifTool, path: Path) -> tuple[Properties, tuple[str, ...]]:
 def embedded_packet(exiftool: ExifTool, path: Path) -> bytes:
     """Return the XMP packet inside a photo, of a JPEG the main one; empty if there is none."""
     return exiftool.ask(*PACKET, path_argument(path)).stdout
-
-
-def picture_hash(exiftool: ExifTool, path: Path) -> str:
-    """Return a hash of a photo's picture data: our own, or exiftool's for the kinds that only it can follow.
-
-    Raises:
-        PhotoGone: the file is not there.
-        PhotoUnreadable: it may not be read, or is damaged.
-    """
-    if extension(path) in MODERN:
-        known = (
-            exiftool.ask("-s3", "-ImageDataHash", path_argument(path))
-            .stdout.decode("ascii", "replace")
-            .strip()
-        )
-        if known:  # versions before 12.63 do not know it, and are never used to write into these files
-            return known
-    return content_hash(path)
 
 
 def identity(path: Path) -> Fingerprint:
@@ -101,9 +83,12 @@ def read_existing(
         PhotoUnreadable: it cannot be read.
         PhotoUnsupported: nothing is known about this kind of file.
         PhotoChanged: a sidecar disappeared while it was read.
-        WriteRefused: its sidecar cannot be read, or not be rewritten without loss.
+        WriteRefused: its sidecar cannot be read, or not be rewritten without loss; or what a person may have
+            written into it cannot be read.
     """
     image_fingerprint = identity(photo.path)
+    if extension(photo.path) in MODERN and (wrong := hidden_words(photo.path, version)):
+        raise WriteRefused(f"{photo.path.name} was left alone: its metadata {wrong}")
     shown: dict[str, Properties] = {}
     fingerprints: dict[str, Fingerprint] = {}
     siblings = _siblings(photo.path.parent)
@@ -114,8 +99,8 @@ def read_existing(
     place = placed(refusal=refusal)
     if place.embedded and is_signed(photo.path):
         place = placed(signed=True)
-    elif place.embedded and (wrong := _own_flaw(exiftool, photo.path)):
-        place = placed(refusal=f"its XMP {wrong}")
+    elif place.embedded and (refusal := _reason_against(exiftool, photo.path)):
+        place = placed(refusal=refusal)
     target_fingerprint = image_fingerprint if place.embedded else fingerprints.get(place.target.name)
     image, charset = show(exiftool, photo.path)
     sidecars = [shown[path.name] for path in place.sidecars]
@@ -212,9 +197,12 @@ def _show(exiftool: ExifTool, path: Path, *options: str) -> Properties:
     return properties
 
 
-def _own_flaw(exiftool: ExifTool, path: Path) -> str | None:
-    """Return what is wrong with the XMP inside a photo; exiftool keeps only what it understands of it."""
-    return flaw(embedded_packet(exiftool, path).strip(PADDING))
+def _reason_against(exiftool: ExifTool, path: Path) -> str | None:
+    """Return why a photo should not be written into; exiftool keeps only what it understands of its XMP."""
+    if extension(path) in MODERN and (reason := obstacle(path)):
+        return reason
+    wrong = flaw(embedded_packet(exiftool, path).strip(PADDING))
+    return None if wrong is None else f"its XMP {wrong}"
 
 
 def _show_sidecar(exiftool: ExifTool, path: Path) -> tuple[Fingerprint, Properties]:

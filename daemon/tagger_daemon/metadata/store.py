@@ -13,9 +13,10 @@ from tagger_daemon.metadata.catalogues import why_in_use
 from tagger_daemon.metadata.exiftool import ExifTool, path_argument
 from tagger_daemon.metadata.fields import IIM_DIGEST
 from tagger_daemon.metadata.originals import place_of, sweep_copies
+from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.plan import make_plan, make_undo_plan
 from tagger_daemon.metadata.quiet import check_quiet
-from tagger_daemon.metadata.read import identity, picture_hash, read_existing, read_target
+from tagger_daemon.metadata.read import identity, read_existing, read_target
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.undo import TakenBack, take_back
 from tagger_daemon.model import Annotation, Existing, Outcome, Photo, Policy, Record, WritePlan, Written
@@ -78,7 +79,7 @@ class MetadataStore:
             PhotoGone: it is not there any more.
             PhotoUnreadable: the file is damaged, and how.
             PhotoUnsupported: nothing is known about this kind of file.
-            WriteRefused: its name, or its sidecar, rules out a safe write.
+            WriteRefused: its name, its sidecar, or packed metadata rules out a safe write.
             ExiftoolDied: exiftool died or hung.
         """
         return self._read(photo)
@@ -108,25 +109,25 @@ class MetadataStore:
             PhotoGone: it is not there any more.
             PhotoUnreadable: the file is damaged.
         """
-        return picture_hash(self._exiftool, photo.path)
+        return content_hash(photo.path)
 
     def plan(self, existing: Existing, annotation: Annotation, policy: Policy) -> WritePlan:
         """Return what is to be written, as `make_plan` does, with the photo's content hash and the time.
 
         Raises what `content_hash` raises.
         """
-        content_hash = self.content_hash(existing.photo)
+        content = self.content_hash(existing.photo)
         plan = make_plan(
             existing,
             annotation,
             policy,
-            content_hash=content_hash,
+            content_hash=content,
             tool_version=self._tool_version,
             now=self._now().isoformat(timespec="seconds"),
         )
         if self._originals is None:
             return plan
-        return plan.evolve(original=place_of(self._originals, plan, content_hash))
+        return plan.evolve(original=place_of(self._originals, plan, content))
 
     def plan_undo(
         self,
