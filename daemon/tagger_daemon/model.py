@@ -315,6 +315,9 @@ class Existing(Value):
     marker: Marker | None = None
     facts: Facts = Facts()
     partner: Path | None = None  # the raw's JPEG or the JPEG's raw: one photo in two files
+    content_hash: str | None = (
+        None  # of the picture data; None: not worked out, for it means reading the file
+    )
     notes: tuple[str, ...] = ()  # what a person should know, such as why a sidecar is used
 
     @property

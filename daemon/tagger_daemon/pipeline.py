@@ -117,7 +117,7 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
     with steps("read"):
         await asyncio.to_thread(_check_unchanged, photo, tools)
         existing = await asyncio.to_thread(tools.metadata.read, photo)
-        content = await _content_hash(existing, tools)
+        existing, content = await _identified(existing, tools)
         memory = await tools.journal.recall(content)
         existing = known(existing, memory)
     if job.draft == Draft() and (reason := nothing_to_do(existing, memory, policy)):
@@ -134,7 +134,8 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
             record = await _write(job, tools, steps, existing, draft, stages)
         except EmbeddingRefused as error:
             beside = await asyncio.to_thread(tools.metadata.read_beside, photo, error.reason)
-            record = await _write(job, tools, steps, known(beside, memory), draft, stages)
+            beside = known(beside, memory).evolve(content_hash=existing.content_hash)
+            record = await _write(job, tools, steps, beside, draft, stages)
     return record.evolve(
         finished_at=tools.now().isoformat(timespec="milliseconds"), seconds=dict(steps.seconds)
     )
@@ -183,11 +184,12 @@ def _check_unchanged(photo: Photo, tools: Tools) -> None:
         raise PhotoChanged(f"{photo.path.name} has changed since it was queued")
 
 
-async def _content_hash(existing: Existing, tools: Tools) -> str:
+async def _identified(existing: Existing, tools: Tools) -> tuple[Existing, str]:
     """Say which picture this is. A tagged photo's marker tells; it need not be read to its end for that."""
     if existing.marker is not None and existing.marker.content_hash:
-        return existing.marker.content_hash
-    return await asyncio.to_thread(tools.metadata.content_hash, existing.photo)
+        return existing, existing.marker.content_hash
+    content = await asyncio.to_thread(tools.metadata.content_hash, existing.photo)
+    return existing.evolve(content_hash=content), content
 
 
 async def _ask(

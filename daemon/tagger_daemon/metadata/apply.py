@@ -80,7 +80,7 @@ def apply_plan(exiftool: ExifTool, plan: WritePlan, settings: MetadataSettings) 
     """
     photo = plan.existing.photo
     check_unchanged(photo)
-    content = content_hash(photo.path)  # before the write: nothing may fail once it is done
+    content = plan.content_hash or content_hash(photo.path)  # before the write: nothing may fail after it
     target = Path(os.path.realpath(plan.target))
     if plan.writes:
         with folder_trouble(target.parent):

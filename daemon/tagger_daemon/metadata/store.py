@@ -116,7 +116,7 @@ class MetadataStore:
 
         Raises what `content_hash` raises.
         """
-        content = self.content_hash(existing.photo)
+        content = existing.content_hash or self.content_hash(existing.photo)
         plan = make_plan(
             existing,
             annotation,
