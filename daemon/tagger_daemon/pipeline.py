@@ -73,7 +73,7 @@ class Journal(Protocol):
         """Say what is known of a picture, by its content."""
 
     async def answers_about(self, photo: Photo) -> Draft:
-        """Give the newest answers about the photo of this name, finished or not."""
+        """Give the newest answers about this very photo, finished or not."""
 
     async def save_draft(self, job: Job, draft: Draft) -> None:
         """Keep the answers so far."""
@@ -117,12 +117,11 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
     with steps("read"):
         await asyncio.to_thread(_check_unchanged, photo, tools)
         existing = await asyncio.to_thread(tools.metadata.read, photo)
-        existing, content = await _identified(existing, tools)
-        memory = await tools.journal.recall(content)
-        existing = known(existing, memory)
-    if job.draft == Draft() and (reason := nothing_to_do(existing, memory, policy)):
-        skipped = _record(job, tools, steps, existing, outcome=Outcome.SKIPPED, reason=reason)
-        return skipped.evolve(content_hash=content)
+        existing, memory = await _recognised(existing, tools)
+    # What was taken back stays so, also where answers were left that had not been written yet.
+    at_the_beginning = job.draft == Draft() or memory.undone_at is not None
+    if at_the_beginning and (reason := nothing_to_do(existing, memory, policy)):
+        return _record(job, tools, steps, existing, outcome=Outcome.SKIPPED, reason=reason)
 
     stages = wanted(existing, policy)
     draft = job.draft if job.draft != Draft() else still_good(memory.answers, policy)
@@ -184,12 +183,22 @@ def _check_unchanged(photo: Photo, tools: Tools) -> None:
         raise PhotoChanged(f"{photo.path.name} has changed since it was queued")
 
 
-async def _identified(existing: Existing, tools: Tools) -> tuple[Existing, str]:
-    """Say which picture this is. A tagged photo's marker tells; it need not be read to its end for that."""
-    if existing.marker is not None and existing.marker.content_hash:
-        return existing, existing.marker.content_hash
+async def _recognised(existing: Existing, tools: Tools) -> tuple[Existing, Memory]:
+    """Say which picture this is, and what is known of it.
+
+    A tagged photo's marker tells, and it need not be read to its end for that. Where more depends on it than
+    that the photo is left alone, it is read all the same: an export keeps the marker of another picture.
+    """
+    claimed = existing.marker.content_hash if existing.marker else ""
+    if claimed:
+        memory = await tools.journal.recall(claimed)
+        seen = known(existing, memory)
+        if memory.undone_at is None and nothing_to_do(seen, memory, tools.policy):
+            return seen, memory
     content = await asyncio.to_thread(tools.metadata.content_hash, existing.photo)
-    return existing.evolve(content_hash=content), content
+    if content != claimed:
+        memory = await tools.journal.recall(content)
+    return known(existing.evolve(content_hash=content), memory), memory
 
 
 async def _ask(
@@ -200,8 +209,7 @@ async def _ask(
     await asyncio.to_thread(tools.metadata.check_writable, existing)
     async with tools.alone(photo, existing.partner):
         if existing.partner is not None and draft == Draft():
-            answers = await tools.journal.answers_about(photo.evolve(path=existing.partner))
-            draft = still_good(answers, tools.policy).only(stages)
+            draft = still_good(await _partners_answers(existing, tools), tools.policy).only(stages)
         if not draft.missing(stages):
             return draft
         with steps("prepare"):
@@ -214,6 +222,16 @@ async def _ask(
                 draft = draft.with_answer(stage, answer, origin)
                 await tools.journal.save_draft(job, draft)
     return draft
+
+
+async def _partners_answers(existing: Existing, tools: Tools) -> Draft:
+    """Give what was answered about the partner, if it still is the file that was asked about."""
+    assert existing.partner is not None
+    fingerprint = await asyncio.to_thread(tools.fingerprint, existing.partner)
+    if fingerprint is None:
+        return Draft()
+    partner = existing.photo.evolve(path=existing.partner, fingerprint=fingerprint)
+    return await tools.journal.answers_about(partner)
 
 
 async def _write(
@@ -232,6 +250,11 @@ async def _write(
     return record.evolve(content_hash=written.content_hash, final_fingerprint=written.photo_fingerprint)
 
 
+def _content_of(existing: Existing) -> str | None:
+    """Say which picture a photo is that was left alone, as far as that is known."""
+    return existing.content_hash or (existing.marker.content_hash or None if existing.marker else None)
+
+
 def _record(
     job: Job,
     tools: Tools,
@@ -245,6 +268,7 @@ def _record(
 ) -> Record:
     """Put together what is known at the end of a journey; a write adds what it left on disk."""
     writes = plan.writes if plan else ()
+    written = outcome is Outcome.WRITTEN
     stands = plan.result if plan and outcome is not Outcome.PROPOSED else existing
     return Record(
         id=uuid.uuid4().hex,
@@ -252,8 +276,8 @@ def _record(
         outcome=outcome,
         finished_at=tools.now().isoformat(timespec="milliseconds"),
         reason=reason,
-        target=existing.source if writes else None,
-        original=plan.original if plan else None,
+        target=existing.source if written else None,
+        original=plan.original if plan and written else None,
         title=stands.title,
         keywords=stands.keywords,
         description=stands.description,
@@ -262,12 +286,12 @@ def _record(
         kept=plan.kept if plan else (),
         notes=existing.notes,
         origins=draft.origins,
-        content_hash=plan.content_hash if plan else None,
+        content_hash=plan.content_hash if plan else _content_of(existing),
         attempts=job.attempts,
         seconds=dict(steps.seconds),
         final_fingerprint=job.photo.fingerprint,
         run=tools.run,
-        created=bool(writes) and existing.source_fingerprint is None,
+        created=written and existing.source_fingerprint is None,
         marker=stands.marker,
         rejected=stands.marker.rejected if plan and stands.marker else existing.rejected,
         answers=draft,

@@ -142,7 +142,7 @@ WHERE state IN ('failed', 'waiting') AND (:prefix IS NULL OR id IN (
 
 -- name: draft_of
 -- The answers so far about one photo.
-SELECT draft FROM job WHERE folder_id = :folder_id AND rel = :rel;
+SELECT draft, size, mtime_ns, inode FROM job WHERE folder_id = :folder_id AND rel = :rel;
 
 -- name: reopen_done
 -- A photo that is done, and can be described better now.

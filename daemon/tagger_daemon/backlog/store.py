@@ -213,11 +213,12 @@ class Backlog:
             raise PhotoChanged(f"{job.photo.path.name} changed while it was being described")
         raise LeaseLost(f"{job.photo.path.name} was taken over while it was being described")
 
-    def draft_of(self, path: Path) -> Draft:
-        """Give the answers so far about the photo of this name; none where it is done, or not known."""
+    def draft_of(self, photo: Photo) -> Draft:
+        """Give the answers so far about this very photo; none where it is done, changed, or not known."""
         with self._database.transaction() as db:
-            row = db.execute(queries()["draft_of"], _address(db, path)).fetchone()
-        return draft_from_json(None if row is None else row["draft"])
+            row = db.execute(queries()["draft_of"], _address(db, photo.path)).fetchone()
+        known = row is not None and fingerprint_of(row) == photo.fingerprint
+        return draft_from_json(row["draft"] if known else None)
 
     def finish(
         self,

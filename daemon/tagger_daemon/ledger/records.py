@@ -99,15 +99,17 @@ class Ledger:
         history = [record_from_json(row["body"]) for row in rows]
         return remember(history, undone_at=None if undone is None else str(undone["at"]))
 
-    def answers_about(self, path: Path) -> Draft:
-        """Give the newest answers about the photo of this name; none where no model was asked."""
+    def answers_about(self, photo: Photo) -> Draft:
+        """Give the newest answers about this very photo, as we left it; none where no model was asked."""
         query = (
             "SELECT body FROM record WHERE path = ? AND stands = 1 AND outcome <> ? "
             "ORDER BY finished_at DESC, rowid DESC LIMIT 1"
         )
         with self._database.transaction() as db:
-            row = db.execute(query, (os.fsencode(path), Outcome.SKIPPED)).fetchone()
-        return Draft() if row is None else record_from_json(row["body"]).answers
+            row = db.execute(query, (os.fsencode(photo.path), Outcome.SKIPPED)).fetchone()
+        record = None if row is None else record_from_json(row["body"])
+        known = record is not None and record.final_fingerprint == photo.fingerprint
+        return record.answers if record is not None and known else Draft()
 
     def note_undone(self, content_hash: str, *, at: str) -> None:
         """Have a picture left alone from now on."""
@@ -169,6 +171,15 @@ def undone_photos(db: sqlite3.Connection) -> list[tuple[Path, str]]:
         "JOIN record ON record.content_hash = undone.content_hash WHERE record.stands = 1"
     )
     return [(Path(os.fsdecode(row["path"])), row["content_hash"]) for row in db.execute(query)]
+
+
+def proposed_photos(db: sqlite3.Connection) -> list[Path]:
+    """The photos of which the last that happened was that something was proposed."""
+    query = (
+        "SELECT path FROM record WHERE outcome = ? AND rowid IN "
+        "(SELECT max(rowid) FROM record WHERE stands = 1 GROUP BY path)"
+    )
+    return [Path(os.fsdecode(row["path"])) for row in db.execute(query, (Outcome.PROPOSED,))]
 
 
 def tagged_photos(db: sqlite3.Connection) -> Iterator[tuple[Path, Marker]]:

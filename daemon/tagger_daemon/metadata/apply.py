@@ -18,7 +18,7 @@ from tagger_daemon.errors import (
     VerificationFailed,
     WriteRefused,
 )
-from tagger_daemon.metadata.canonical import parse_packet
+from tagger_daemon.metadata.canonical import ABOUT, parse_packet
 from tagger_daemon.metadata.exiftool import Answer, ExifTool, path_argument
 from tagger_daemon.metadata.fields import IIM_CHARSET, IIM_DIGEST, IIM_ENVELOPE, NEW_DIGEST, UTF8
 from tagger_daemon.metadata.files import (
@@ -87,7 +87,7 @@ def apply_plan(exiftool: ExifTool, plan: WritePlan, settings: MetadataSettings) 
             if plan.existing.source_fingerprint is None:
                 _create(exiftool, plan, target)
             elif plan.removes:
-                _remove(exiftool, plan, target)
+                _remove(exiftool, plan, target, settings)
             else:
                 _replace(exiftool, plan, target, content, settings)
     return Written(
@@ -125,15 +125,20 @@ def _create(exiftool: ExifTool, plan: WritePlan, target: Path) -> None:
         publish_new(temp, target)
 
 
-def _remove(exiftool: ExifTool, plan: WritePlan, target: Path) -> None:
-    """Remove a sidecar that is ours alone, once it is proven that nothing would be left in it."""
+def _remove(exiftool: ExifTool, plan: WritePlan, target: Path, settings: MetadataSettings) -> None:
+    """Remove a sidecar that was ours alone; what is left in it without our words is kept, if anything is."""
     status = _unchanged_status(plan, target)
-    check_replaceable(target, status, allow_hard_links=False)
+    check_replaceable(target, status, allow_hard_links=settings.allow_hard_links)
     with temporary_copy(target) as temp:
         _edit(exiftool, target, temp, plan)
+        nothing_left = not parse_packet(temp.read_bytes()).keys() - {ABOUT}
+        dress_like(temp, target, status, preserve_mtime=settings.preserve_mtime)
         check_unchanged(plan.existing.photo)
         _unchanged_status(plan, target)
-        withdraw(target)
+        if nothing_left:
+            withdraw(target)
+        else:
+            publish(temp, target)
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from tagger_daemon.metadata import fields
-from tagger_daemon.metadata.merge import union
+from tagger_daemon.metadata.merge import key, union
 from tagger_daemon.metadata.properties import Properties
-from tagger_daemon.model import Facts, Marker, TagValue
+from tagger_daemon.model import Facts, Marker, Stage, TagValue
 
 CAMERAS_DESCRIPTIONS = (fields.EXIF_DESCRIPTION, "XMP-tiff:ImageDescription")
 # Where a camera writes, it may put the file's name: DC0003M, DSC_0001, IMG_1234, P1010001.
@@ -28,6 +28,8 @@ PLACES = (
 )
 TAKEN = ("ExifIFD:DateTimeOriginal", "XMP-exif:DateTimeOriginal")
 ACDSEE_ASSIGNED = re.compile(r'Assigned="1">([^<]+)')  # in XML that stands as text in one property
+STAGES = frozenset(stage.value for stage in Stage)
+HASH = re.compile(r"[0-9a-f]{16}")
 SHORTEST_CUT = 30  # bytes: a shorter text was not cut to fit into the legacy block's names
 FLASH_FIRED = 1  # bit of EXIF's Flash
 
@@ -73,8 +75,9 @@ def iim_disagrees(image: Properties) -> frozenset[str]:
         return frozenset()
     pairs = {field.iim: field.tag for field in fields.TEXT_FIELDS.values() if field.iim} | fields.IIM_TWINS
     texts = {iim for iim, xmp in pairs.items() if not _alike(image.texts(iim), image.texts(xmp))}
-    lists = (image.texts(fields.IIM_KEYWORDS), image.texts(fields.KEYWORDS))
-    listed = set() if len(union(lists[1], lists[0])) == len(lists[1]) else {fields.IIM_KEYWORDS}
+    block = {key(word) for word in image.texts(fields.IIM_KEYWORDS)}
+    held = {key(fields.cut_bytes(word, fields.LONGEST_IIM_KEYWORD)) for word in image.texts(fields.KEYWORDS)}
+    listed = {fields.IIM_KEYWORDS} if block and block != held else set()
     return frozenset(texts | listed)
 
 
@@ -268,17 +271,26 @@ def _latitude(layers: Layers) -> float | None:
 
 
 def _hashes(text: str) -> dict[str, str]:
-    """Return the marker's hashes, or none: what stands in a file is not to be trusted."""
-    return {tag: value for tag, value in _table(text).items() if isinstance(value, str)}
+    """Return the marker's hashes, those that may be ours: what stands in a file is not to be trusted."""
+    return {
+        tag: value
+        for tag, value in _table(text).items()
+        if tag in fields.WRITABLE and isinstance(value, str) and HASH.fullmatch(value)
+    }
 
 
 def _models(text: str) -> dict[str, dict[str, str | None]]:
     """Return the marker's models, those that are of the right shape."""
     return {
-        stage: {name: value for name, value in model.items() if value is None or isinstance(value, str)}
+        stage: {name: value for name, value in model.items() if value is None or _is_text(value)}
         for stage, model in _table(text).items()
-        if isinstance(model, dict)
+        if stage in STAGES and isinstance(model, dict) and all(map(_is_text, model))
     }
+
+
+def _is_text(value: object) -> bool:
+    """Tell whether a value read from JSON could be written again: halves of surrogate pairs could not."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _table(text: str) -> dict[str, Any]:

@@ -29,8 +29,9 @@ def merge(
 ) -> Merged:
     """Join what stands in a list with what we propose, by what we last wrote there.
 
-    What a person wrote stays as it is and where it is. What is ours stays if it is proposed again, else goes.
-    What was ours and is gone was removed by a person; it does not come back, however often it is proposed.
+    What a person wrote stays as it is and where it is, a word of ours that they respelt among it. What is
+    ours stays if it is proposed again, else goes. What was ours and is gone was removed by a person; it does
+    not come back, however often it is proposed.
 
     Args:
         current: what stands there now.
@@ -39,16 +40,16 @@ def merge(
         rejected: what a person removed before.
     """
     standing = {key(word) for word in current}
-    ours_before = {key(word) for word in last}
+    ours_before = {_spelling(word) for word in last}
     wanted = {key(word): word for word in reversed(tuple(proposed)) if key(word)}
     refused = {key(word): word for word in (*rejected, *last) if key(word) not in standing}
-    kept = tuple(word for word in current if key(word) not in ours_before or key(word) in wanted)
+    kept = tuple(word for word in current if _spelling(word) not in ours_before or key(word) in wanted)
     added = tuple(
         word for word in reversed(wanted.values()) if key(word) not in standing and key(word) not in refused
     )
     return Merged(
         words=(*kept, *added),
-        ours=(*(word for word in kept if key(word) in ours_before), *added),
+        ours=(*(word for word in kept if _spelling(word) in ours_before), *added),
         rejected=tuple(refused.values()),
     )
 
@@ -97,6 +98,11 @@ def distinct(words: Iterable[str], known: Iterable[str] = ()) -> tuple[str, ...]
         if key(word) and key(word) not in known:
             found.setdefault(key(word), word)
     return tuple(found.values())
+
+
+def _spelling(word: str) -> str:
+    """Return a keyword as it is spelt, whichever way its accents are encoded."""
+    return unicodedata.normalize("NFC", " ".join(word.split()))
 
 
 def key(word: str) -> str:

@@ -1,11 +1,14 @@
 """Keeps files as they were before our words were first written into them.
 
-One original of a picture and name, outside the photo folders: the newest state that was a person's own alone.
+One original of a picture, folder and name, outside the photo folders: the newest state that was a person's
+own alone.
 """
 
 from __future__ import annotations
 
 import filecmp
+import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -30,7 +33,8 @@ def place_of(folder: Path, plan: WritePlan, content_hash: str) -> Path | None:
     existing = plan.existing
     if not plan.writes or existing.source_fingerprint is None or existing.source_marked:
         return None
-    return folder / content_hash[:2] / content_hash / plan.target.name
+    here = hashlib.sha256(os.fsencode(plan.target.parent)).hexdigest()[:8]
+    return folder / content_hash[:2] / content_hash / here / plan.target.name
 
 
 def keep(target: Path, place: Path) -> None:
@@ -45,7 +49,7 @@ def keep(target: Path, place: Path) -> None:
     Raises:
         StateUnavailable: disk full, read-only or failing; what was kept before is still there.
     """
-    folder = place.parents[2]
+    folder = place.parents[3]
     try:
         with folder_trouble(folder):
             _make(place.parent)

@@ -193,7 +193,7 @@ def marker_values(marker: Marker | None) -> dict[str, NewValue]:
     }
 
 
-def _iim_values(existing: Existing, visible: Mapping[str, object]) -> dict[str, str]:
+def _iim_values(existing: Existing, visible: Mapping[str, NewValue]) -> dict[str, str]:
     """Return what a legacy block that is written to says of itself: that it is UTF-8, and in step with XMP.
 
     One that is newer than XMP, and says something else, stays the one that counts: with a fresh digest
@@ -205,9 +205,19 @@ def _iim_values(existing: Existing, visible: Mapping[str, object]) -> dict[str, 
     values = {fields.IIM_CHARSET: fields.UTF8}
     if fields.IIM_ENVELOPE not in existing.stands:  # where a charset is declared, exiftool adds it
         values[fields.IIM_ENVELOPE] = ENVELOPE_VERSION
-    if existing.iim_disagrees <= written:
+    settled = written if _lists_agree(existing, visible) else written - {fields.IIM_KEYWORDS}
+    if existing.iim_disagrees <= settled:
         values[fields.IIM_DIGEST] = fields.NEW_DIGEST
     return values
+
+
+def _lists_agree(existing: Existing, visible: Mapping[str, NewValue]) -> bool:
+    """Tell whether the block will have every keyword that XMP has."""
+    xmp, block = (
+        value if isinstance(value := visible.get(tag, existing.stands.get(tag)), tuple) else ()
+        for tag in (fields.KEYWORDS, fields.IIM_KEYWORDS)
+    )
+    return all(_in_block(word, block) for word in xmp)
 
 
 _WRITE_NAMES = {text.tag: text.write_tag for text in fields.TEXT_FIELDS.values()}
@@ -265,7 +275,12 @@ def _lists(existing: Existing, annotation: Annotation, policy: Policy) -> _Lists
     if existing.has_iptc and fields.KEYWORDS in values:
         stood = existing.stands.get(fields.IIM_KEYWORDS, ())
         dropped = [word for word in (*last, *existing.keywords) if key(word) not in _keys(flat.words)]
-        values[fields.IIM_KEYWORDS] = for_iim(stood, flat.words, dropped)
+        words: Sequence[str] = flat.words
+        if (
+            stood and fields.IIM_KEYWORDS in existing.iim_disagrees
+        ):  # a person's that were removed there stay so
+            words = [word for word in words if word in flat.ours or _in_block(word, stood)]
+        values[fields.IIM_KEYWORDS] = for_iim(stood, words, dropped)
     if not _touched(existing, flat):
         values = {}
     return _Lists(values=values, flat=flat, hierarchy=hierarchy, tags=tags)
@@ -285,12 +300,11 @@ def _proposed(
 
 
 def _standing(existing: Existing, last: Sequence[str]) -> tuple[str, ...]:
-    """Return the keywords that stand, without ours that only the legacy block still has.
-
-    A person removed them by a program that does not know the block.
-    """
+    """Return the keywords that stand, without ours that a person removed from one block only."""
     in_xmp, in_iim = existing.stands.get(fields.KEYWORDS, ()), existing.stands.get(fields.IIM_KEYWORDS, ())
     left_over = (_keys(in_iim) - _keys(in_xmp)) & _keys(last)
+    if in_iim and fields.IIM_KEYWORDS in existing.iim_disagrees:  # removed from the block, which is the newer
+        left_over |= {key(word) for word in in_xmp if not _in_block(word, in_iim)} & _keys(last)
     return tuple(word for word in existing.keywords if key(word) not in left_over)
 
 
@@ -327,6 +341,11 @@ def _paths(
         existing.rejected,
     )
     return hierarchy, tags
+
+
+def _in_block(word: str, block: TagValue) -> bool:
+    """Tell whether a legacy block has a keyword, which it may have cut."""
+    return key(fields.cut_bytes(word, fields.LONGEST_IIM_KEYWORD)) in _keys(block)
 
 
 def _touched(existing: Existing, flat: Merged) -> bool:

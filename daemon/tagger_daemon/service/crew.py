@@ -75,9 +75,9 @@ class Journal:
         return await asyncio.to_thread(self._ledger.recall, content_hash)
 
     async def answers_about(self, photo: Photo) -> Draft:
-        """Give the newest answers about the photo of this name, of a journey under way or the last one."""
-        draft = await asyncio.to_thread(self._backlog.draft_of, photo.path)
-        return draft if draft != Draft() else await asyncio.to_thread(self._ledger.answers_about, photo.path)
+        """Give the newest answers about this very photo, of a journey under way or the last one."""
+        draft = await asyncio.to_thread(self._backlog.draft_of, photo)
+        return draft if draft != Draft() else await asyncio.to_thread(self._ledger.answers_about, photo)
 
     async def intend(self, record: Record) -> None:
         """Note what is about to be written."""

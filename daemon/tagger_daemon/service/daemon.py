@@ -180,14 +180,18 @@ class Daemon:
         complete_audit(self._ledger, self._audit)
 
     def _reopen_stale(self) -> None:
-        """Have photos described anew whose words are another model's, where that is wished."""
-        if self._policy.mode is not Mode.REFRESH:
-            return
+        """Queue photos anew of which there is more to be said now, where that is wished."""
+        stale: list[Path] = []
         with read_only(self.state.database) as db:
-            stale = [path for path, marker in records.tagged_photos(db) if is_stale(marker, self._policy)]
+            if self._policy.mode is not Mode.PROPOSE:
+                stale += records.proposed_photos(db)
+            if self._policy.mode is Mode.REFRESH:
+                stale += [
+                    path for path, marker in records.tagged_photos(db) if is_stale(marker, self._policy)
+                ]
         count = self._backlog.reopen(stale, now=now_ms())
         if count:
-            logger.info("{} photos carry words of other models or prompts; they are described anew", count)
+            logger.info("{} photos have proposals, or words of other models: they are taken up again", count)
 
     def _make_crew(self, metadata: MetadataStore, preparer: Preparer, who: Cast) -> Crew:
         settings = self.settings
