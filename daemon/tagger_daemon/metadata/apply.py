@@ -34,6 +34,7 @@ from tagger_daemon.metadata.files import (
     withdraw,
 )
 from tagger_daemon.metadata.originals import keep
+from tagger_daemon.metadata.properties import Properties
 from tagger_daemon.metadata.read import embedded_packet, picture_hash, show
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.verify import differences, packet_differences
@@ -165,7 +166,7 @@ def _edit(exiftool: ExifTool, source: Path, temp: Path, plan: WritePlan) -> None
     values = {write.tag: write.value for write in plan.writes}
     given = {tag: value for tag, value in values.items() if value is not None and tag not in IIM_STATE}
     removed = [f"-{tag}=" for tag, value in values.items() if value is None]
-    copy_iim, finish_iim = _iim_options(values)
+    copy_iim, finish_iim = _iim_options(before, values)
     with exiftool.values_file(given) as file, _as_output(exiftool, temp) as output:
         options = ("-api", "LargeFileSupport=1", *charset, *copy_iim, file, *removed, *finish_iim)
         answer = exiftool.ask(*options, "-o", output, path_argument(source))
@@ -184,18 +185,19 @@ def _packet(exiftool: ExifTool, path: Path, plan: WritePlan) -> bytes:
 
 
 def _iim_options(
-    values: Mapping[str, NewValue],
+    before: Properties, values: Mapping[str, NewValue]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the options before and after the values where the legacy block is written to, else none.
 
-    The whole block is read and written anew, so that its old encoding becomes UTF-8 for all its fields, or
-    its old one again when our words are taken back; those that get new values are left out, or lists would
-    be doubled.
+    What of the block is not ASCII is read and written anew, so that its old encoding becomes UTF-8, or its
+    old one again when our words are taken back; but not what gets new values, or lists would be doubled. The
+    rest is not touched: exiftool would cut what is longer than the standard allows, and give times a zone.
     """
-    iim = [tag for tag in values if tag.startswith("IPTC:")]
-    if not iim:
+    if not any(tag.startswith("IPTC:") for tag in values):
         return (), ()
-    copied = ("-tagsfromfile", "@", "-iptc:all", *(f"--{tag}" for tag in iim))
+    others = (tag for tag in before.nodes if tag.startswith("IPTC:") and tag not in values)
+    recoded = [f"-{tag}" for tag in others if not "".join(before.texts(tag)).isascii()]
+    copied = ("-tagsfromfile", "@", *recoded) if recoded else ()
     charset = () if values.get(IIM_CHARSET, UTF8) is None else (f"-{IIM_CHARSET}=UTF8",)
     digest = (f"-{IIM_DIGEST}={NEW_DIGEST}",) if values.get(IIM_DIGEST) == NEW_DIGEST else ()
     return copied, (*charset, *digest)
