@@ -22,7 +22,7 @@ from tagger_daemon.metadata.canonical import parse_packet
 from tagger_daemon.metadata.exiftool import Answer, ExifTool, path_argument
 from tagger_daemon.metadata.fields import IIM_CHARSET, IIM_DIGEST, IIM_ENVELOPE, NEW_DIGEST, UTF8
 from tagger_daemon.metadata.files import (
-    check_folder,
+    check_creatable,
     check_replaceable,
     check_unchanged,
     dress_like,
@@ -54,13 +54,13 @@ def check_writable(existing: Existing, settings: MetadataSettings) -> None:
 
     Raises:
         PhotoChanged: the file is not there any more.
-        WriteRefused: it is protected, has a second name, or could not keep its owner.
+        WriteRefused: it is protected, has a second name, could not keep its owner, or has too long a name.
         FolderUnavailable: disk full, read-only, or no right to write there.
     """
     target = Path(os.path.realpath(existing.source))
     with folder_trouble(target.parent):
         if existing.source_fingerprint is None:
-            check_folder(target.parent, len(EMPTY))
+            check_creatable(target, len(EMPTY))
         else:
             check_replaceable(target, _status(target), allow_hard_links=settings.allow_hard_links)
 
@@ -118,7 +118,7 @@ def _replace(
 
 
 def _create(exiftool: ExifTool, plan: WritePlan, target: Path) -> None:
-    check_folder(target.parent, len(EMPTY))
+    check_creatable(target, len(EMPTY))
     with temporary_copy(target) as temp, exiftool.private_file(EMPTY, ".xmp") as empty:
         _edit(exiftool, empty, temp, plan)
         check_unchanged(plan.existing.photo)
