@@ -109,6 +109,11 @@ def test_the_legacy_blocks_cut_keywords_are_known_again() -> None:
     assert union([long, "Dog"], [long[:64], "dog", "cat"]) == (long, "Dog", "cat")
 
 
+def test_a_keyword_that_c_ended_is_the_keyword() -> None:
+    assert key("Dog\0") == key("dog")
+    assert for_iim(["Dog\0"], ["dog", "sea"], ()) == ("Dog\0", "sea")
+
+
 def test_two_spellings_of_one_accent_are_one_keyword() -> None:
     assert distinct(["cafe\u0301", "caf\u00e9", "Café", " "]) == ("cafe\u0301",)
 

@@ -172,6 +172,7 @@ _MISLEADING = (
 #: Arabic or Hebrew beside Latin letters and numbers stands in the wrong order without the marks.
 _MARKS = "\u200c\u200d\u200e\u200f\u061c"
 _UNFIT = re.compile(f"[{_IMPOSSIBLE}{_MISLEADING}]")
+_NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def clean_text(text: str) -> str:
@@ -188,6 +189,11 @@ def clean_text(text: str) -> str:
 def clean_line(text: str) -> str:
     """Return text as `clean_text` does, on one line."""
     return " ".join(clean_text(text).split())
+
+
+def without_controls(text: str) -> str:
+    """Return a person's text as XMP can hold it: all of it but the characters that XML has no place for."""
+    return _NOT_IN_XML.sub("", text)
 
 
 def cut_at_word(text: str, length: int) -> str:
