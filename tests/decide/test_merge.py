@@ -116,6 +116,11 @@ def test_the_legacy_blocks_cut_keywords_are_known_again() -> None:
     assert union([long, "Dog"], [long[:64], "dog", "cat"]) == (long, "Dog", "cat")
 
 
+def test_a_keyword_that_c_ended_is_the_keyword() -> None:
+    assert key("Dog\0") == key("dog")
+    assert for_iim(["Dog\0"], ["dog", "sea"], ()) == ("Dog\0", "sea")
+
+
 def test_two_spellings_of_one_accent_are_one_keyword() -> None:
     assert distinct(["cafe\u0301", "caf\u00e9", "Café", " "]) == ("cafe\u0301",)
 
@@ -164,6 +169,12 @@ def test_cleaned_text_has_no_controls_and_no_surrogates(text: str) -> None:
         ("a\ud800b\ufffe", "ab"),
         ("x" * 9000, "x" * 8000),
         ("\U0001f469\u200d\U0001f4bb", "\U0001f469\u200d\U0001f4bb"),
+        ("\u0645\u06cc\u200c\u062e", "\u0645\u06cc\u200c\u062e"),
+        ("\u05d0\u200e1\u200f\u061c", "\u05d0\u200e1\u200f\u061c"),
+        ("a\u202egpj.exe\u202c b\u2066c\u2069", "agpj.exe bc"),
+        ("do\u200bg \u2060\ufeffsea\u00ad", "dog sea"),
+        ("a\U000e0073\U000e007f\ufff9b", "ab"),
+        (" \u200d \u200e\n", ""),
     ],
 )
 def test_text_is_cleaned(raw: str, cleaned: str) -> None:

@@ -412,11 +412,16 @@ def test_what_exiftool_shows_is_read_exactly() -> None:
  <XMP-dc:Subject><rdf:Bag><rdf:li>2024</rdf:li><rdf:li> True</rdf:li></rdf:Bag></XMP-dc:Subject>
  <XMP-dc:Title-de>Hund</XMP-dc:Title-de>
  <IPTC:City rdf:datatype='http://www.w3.org/2001/XMLSchema#base64Binary'>Y2Fm6Q==</IPTC:City>
+ <IPTC:Headline rdf:datatype='http://www.w3.org/2001/XMLSchema#base64Binary'>Y2Fmw6kB</IPTC:Headline>
+ <IPTC:Caption-Abstract>one\rtwo\r\nthree</IPTC:Caption-Abstract>
 </rdf:Description></rdf:RDF>"""
     properties = parse_properties(xml.encode())
     assert properties.texts("XMP-dc:Subject") == ("2024", " True")
     assert properties.text("XMP-dc:Title") == "Hund"
-    assert properties.text("IPTC:City") == "caf\\xe9"
+    assert properties.text("IPTC:City") == "café"
+    assert properties.text("IPTC:Headline") == "café\x01"
+    assert properties.guessed == {"IPTC:City"}
+    assert properties.text("IPTC:Caption-Abstract") == "one\rtwo\r\nthree"
     assert properties.number("XMP-dc:Title") is None
 
 

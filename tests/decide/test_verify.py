@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tagger_daemon.metadata import fields
-from tagger_daemon.metadata.canonical import Packet, parse_packet
+from tagger_daemon.metadata.canonical import LANGUAGE, Form, Node, Packet, parse_packet
 from tagger_daemon.metadata.verify import packet_differences
-from tagger_daemon.model import NewValue, TagWrite
+from tagger_daemon.model import NewValue, TagValue, TagWrite
 
 HEAD = """<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
 xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:q="http://q/"
@@ -38,6 +38,21 @@ def date(text: str) -> str:
     return f"<xmp:MetadataDate>{text}</xmp:MetadataDate>"
 
 
+def headline(text: str) -> str:
+    return f"<ps:Headline xmlns:ps='http://ns.adobe.com/photoshop/1.0/'>{text}</ps:Headline>"
+
+
+def stood(tag: str, properties: str) -> TagValue | None:
+    """Return what exiftool reads in a tag: a list, or the text in the default language."""
+    node = packet(properties).get(fields.XMP_NAMES.get(tag.removesuffix(fields.DEFAULT_LANGUAGE), ("", "")))
+    if node is None:
+        return None
+    if tag in fields.LISTS:
+        return tuple(item.text for item in node.items)
+    return next((item.text for item in node.items if (LANGUAGE, OUR_LANGUAGE) in item.qualifiers), None)
+
+
+OUR_LANGUAGE = Node(form=Form.TEXT, text="x-default")
 OURS, MEINS, BLANK = ("x-default", "Ours"), ("de", "Meins"), (None, " ")
 ENGLISH_DOG = "<rdf:li xml:lang='en'>dog</rdf:li>"
 
@@ -62,7 +77,8 @@ ENGLISH_DOG = "<rdf:li xml:lang='en'>dog</rdf:li>"
     ],
 )  # fmt: skip
 def test_what_was_planned_is_as_planned(tag: str, value: NewValue, before: str, after: str) -> None:
-    assert packet_differences(packet(before), packet(after), [TagWrite(tag=tag, value=value)]) == ()
+    write = TagWrite(tag=tag, value=value, before=stood(tag, before))
+    assert packet_differences(packet(before), packet(after), [write]) == ()
 
 
 @pytest.mark.parametrize(
@@ -89,8 +105,32 @@ def test_what_was_planned_is_as_planned(tag: str, value: NewValue, before: str, 
     ],
 )  # fmt: skip
 def test_what_was_written_otherwise_is_named(tag: str, value: NewValue, before: str, after: str) -> None:
-    (wrong,) = packet_differences(packet(before), packet(after), [TagWrite(tag=tag, value=value)])
+    write = TagWrite(tag=tag, value=value, before=stood(tag, before))
+    (wrong,) = packet_differences(packet(before), packet(after), [write])
     assert wrong == f"{tag} is not as planned beside what stood there"
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "read", "before", "after"),
+    [
+        (fields.KEYWORDS, ("caf?", "sea"), ("caf?",), words("café"), words("caf?", "sea")),
+        (fields.KEYWORDS, ("sea",), ("caf?",), words("café"), words("sea")),
+        (fields.KEYWORDS, ("sea",), None, words("dog"), words("sea")),
+        (fields.KEYWORDS, None, ("caf?",), words("café"), ""),
+        (TITLE, "Ours", None, titles(("x-default", "Theirs"), MEINS), titles(OURS, MEINS)),
+        (fields.HEADLINE, "Ours", None, headline("Theirs"), headline("Ours")),
+    ],
+)  # fmt: skip
+def test_a_text_that_exiftool_read_otherwise_than_it_stands_does_not_go_unnoticed(
+    tag: str, value: NewValue, read: TagValue | None, before: str, after: str
+) -> None:
+    write = TagWrite(tag=tag, value=value, before=read)
+    assert packet_differences(packet(before), packet(after), [write]) != ()
+
+
+def test_a_line_end_is_one_however_it_is_spelt() -> None:
+    write = TagWrite(tag=fields.KEYWORDS, value=("a\rb", "sea"), before=("a\rb",))
+    assert packet_differences(packet(words("a&#13;b")), packet(words("a\rb", "sea")), [write]) == ()
 
 
 @pytest.mark.parametrize(

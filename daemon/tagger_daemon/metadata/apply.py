@@ -22,7 +22,7 @@ from tagger_daemon.metadata.canonical import ABOUT, parse_packet
 from tagger_daemon.metadata.exiftool import Answer, ExifTool, path_argument
 from tagger_daemon.metadata.fields import IIM_CHARSET, IIM_DIGEST, IIM_ENVELOPE, NEW_DIGEST, UTF8
 from tagger_daemon.metadata.files import (
-    check_folder,
+    check_creatable,
     check_replaceable,
     check_unchanged,
     dress_like,
@@ -35,6 +35,7 @@ from tagger_daemon.metadata.files import (
 )
 from tagger_daemon.metadata.originals import keep
 from tagger_daemon.metadata.picturehash import content_hash
+from tagger_daemon.metadata.properties import Properties
 from tagger_daemon.metadata.read import embedded_packet, show
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.verify import differences, packet_differences
@@ -54,13 +55,13 @@ def check_writable(existing: Existing, settings: MetadataSettings) -> None:
 
     Raises:
         PhotoChanged: the file is not there any more.
-        WriteRefused: it is protected, has a second name, or could not keep its owner.
+        WriteRefused: it is protected, has a second name, could not keep its owner, or has too long a name.
         FolderUnavailable: disk full, read-only, or no right to write there.
     """
     target = Path(os.path.realpath(existing.source))
     with folder_trouble(target.parent):
         if existing.source_fingerprint is None:
-            check_folder(target.parent, len(EMPTY))
+            check_creatable(target, len(EMPTY))
         else:
             check_replaceable(target, _status(target), allow_hard_links=settings.allow_hard_links)
 
@@ -118,7 +119,7 @@ def _replace(
 
 
 def _create(exiftool: ExifTool, plan: WritePlan, target: Path) -> None:
-    check_folder(target.parent, len(EMPTY))
+    check_creatable(target, len(EMPTY))
     with temporary_copy(target) as temp, exiftool.private_file(EMPTY, ".xmp") as empty:
         _edit(exiftool, empty, temp, plan)
         check_unchanged(plan.existing.photo)
@@ -171,7 +172,7 @@ def _edit(exiftool: ExifTool, source: Path, temp: Path, plan: WritePlan) -> None
     values = {write.tag: write.value for write in plan.writes}
     given = {tag: value for tag, value in values.items() if value is not None and tag not in IIM_STATE}
     removed = [f"-{tag}=" for tag, value in values.items() if value is None]
-    copy_iim, finish_iim = _iim_options(values)
+    copy_iim, finish_iim = _iim_options(before, values)
     with exiftool.values_file(given) as file, _as_output(exiftool, temp) as output:
         options = ("-api", "LargeFileSupport=1", *charset, *copy_iim, file, *removed, *finish_iim)
         answer = exiftool.ask(*options, "-o", output, path_argument(source))
@@ -190,18 +191,19 @@ def _packet(exiftool: ExifTool, path: Path, plan: WritePlan) -> bytes:
 
 
 def _iim_options(
-    values: Mapping[str, NewValue],
+    before: Properties, values: Mapping[str, NewValue]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the options before and after the values where the legacy block is written to, else none.
 
-    The whole block is read and written anew, so that its old encoding becomes UTF-8 for all its fields, or
-    its old one again when our words are taken back; those that get new values are left out, or lists would
-    be doubled.
+    What of the block is not ASCII is read and written anew, so that its old encoding becomes UTF-8, or its
+    old one again when our words are taken back; but not what gets new values, or lists would be doubled. The
+    rest is not touched: exiftool would cut what is longer than the standard allows, and give times a zone.
     """
-    iim = [tag for tag in values if tag.startswith("IPTC:")]
-    if not iim:
+    if not any(tag.startswith("IPTC:") for tag in values):
         return (), ()
-    copied = ("-tagsfromfile", "@", "-iptc:all", *(f"--{tag}" for tag in iim))
+    others = (tag for tag in before.nodes if tag.startswith("IPTC:") and tag not in values)
+    recoded = [f"-{tag}" for tag in others if not "".join(before.texts(tag)).isascii()]
+    copied = ("-tagsfromfile", "@", *recoded) if recoded else ()
     charset = () if values.get(IIM_CHARSET, UTF8) is None else (f"-{IIM_CHARSET}=UTF8",)
     digest = (f"-{IIM_DIGEST}={NEW_DIGEST}",) if values.get(IIM_DIGEST) == NEW_DIGEST else ()
     return copied, (*charset, *digest)

@@ -6,6 +6,7 @@ Pure. Lengths: IPTC IIM 4.2 for the legacy block, IPTC Photo Metadata 2021.1 for
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 from dataclasses import dataclass
 
@@ -154,22 +155,45 @@ WRITABLE = (
 LISTS = frozenset({KEYWORDS, HIERARCHICAL, TAGS_LIST, IIM_KEYWORDS, *MARKER[-4:]})
 
 _LINE_ENDS = re.compile(r"\r\n?|[\u0085\u2028\u2029]")
-_UNFIT = re.compile(
-    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
-    + "".join(f"{chr(plane << 16 | 0xFFFE)}{chr(plane << 16 | 0xFFFF)}" for plane in range(17))
-    + "]"
+#: What neither XML nor exiftool takes: controls but line feeds, surrogates, noncharacters.
+_IMPOSSIBLE = r"\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef" + "".join(
+    f"{chr(plane << 16 | 0xFFFE)}{chr(plane << 16 | 0xFFFF)}" for plane in range(17)
 )
+#: What shows a reader something else than what stands there, or makes two keywords of one. Embeddings,
+#: overrides and isolates turn round what comes after them, another field's text too (Unicode Annex 9); soft
+#: hyphen, zero-width space, word joiner, byte order mark and invisible operators are not seen; annotations
+#: and tags can hide a whole sentence.
+_MISLEADING = (
+    r"\u202a-\u202e\u2066-\u206f"
+    r"\u00ad\u200b\u2060-\u2065\ufeff"
+    r"\ufff9-\ufffb\U000e0000-\U000e007f"
+)
+#: Not seen either, but kept: Persian, the Indic scripts and emoji are misspelt without the joiners, and
+#: Arabic or Hebrew beside Latin letters and numbers stands in the wrong order without the marks.
+_MARKS = "\u200c\u200d\u200e\u200f\u061c"
+_UNFIT = re.compile(f"[{_IMPOSSIBLE}{_MISLEADING}]")
+_NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def clean_text(text: str) -> str:
-    """Return text as it may be written: NFC, trimmed, capped, of controls only line feeds, no surrogates."""
+    """Return text as it may be written: NFC, trimmed, capped, with nothing in it that misleads a reader.
+
+    Of controls only line feeds stay, of what is invisible only what scripts need. A text that nobody could
+    see is none.
+    """
     text = _LINE_ENDS.sub("\n", text).replace("\t", " ")
-    return unicodedata.normalize("NFC", _UNFIT.sub("", text)).strip()[:LONGEST_TEXT].rstrip()
+    text = unicodedata.normalize("NFC", _UNFIT.sub("", text)).strip()[:LONGEST_TEXT].rstrip()
+    return text if text.strip(_MARKS + string.whitespace) else ""
 
 
 def clean_line(text: str) -> str:
     """Return text as `clean_text` does, on one line."""
     return " ".join(clean_text(text).split())
+
+
+def without_controls(text: str) -> str:
+    """Return a person's text as XMP can hold it: all of it but the characters that XML has no place for."""
+    return _NOT_IN_XML.sub("", text)
 
 
 def cut_at_word(text: str, length: int) -> str:

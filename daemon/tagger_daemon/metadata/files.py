@@ -89,6 +89,21 @@ def check_open(folder: Path) -> None:
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
 
+def check_creatable(target: Path, size: int) -> None:
+    """Make sure that a file of `size` bytes can be made under this name.
+
+    Raises:
+        WriteRefused: the name is longer than the file system takes.
+        FolderUnavailable: as `check_folder`.
+    """
+    check_folder(target.parent, size)
+    if len(os.fsencode(target.name)) > os.pathconf(target.parent, "PC_NAME_MAX"):
+        raise WriteRefused(
+            f"the name {target.name} is too long for a file; give the photo a shorter one, "
+            "and it will be tagged"
+        )
+
+
 def check_replaceable(target: Path, status: os.stat_result, *, allow_hard_links: bool) -> None:
     """Make sure that a file may be replaced by its edited copy.
 

@@ -190,6 +190,11 @@ def iim_is_undeclared_utf8(image: Properties) -> bool:
     return bool(accented) and all(_is_utf8_read_as_latin(text) for text in accented)
 
 
+def iim_is_broken(image: Properties) -> bool:
+    """Tell whether the legacy block declares UTF-8, but holds something else: nobody can write it anew."""
+    return any(name.startswith("IPTC:") for name in image.guessed)
+
+
 def iim_beyond_latin(image: Properties) -> frozenset[str]:
     """Return the tags of a legacy block that hold letters which it could not hold without declaring UTF-8."""
     return frozenset(
@@ -233,8 +238,9 @@ def _first_of(layers: Layers, tags: Sequence[str]) -> str | None:
 
 
 def _first_list(layers: Layers, read: Callable[[Properties], Sequence[str]]) -> tuple[str, ...]:
+    """Return the first list that has items, each as XMP can hold it: some programs end them with a zero."""
     for layer in layers:
-        items = tuple(item for item in read(layer) if item.strip())
+        items = tuple(fields.without_controls(item) for item in read(layer) if item.strip())
         if items:
             return items
     return ()

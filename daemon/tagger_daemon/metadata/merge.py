@@ -1,6 +1,6 @@
 """Keywords: theirs and ours, none of theirs lost, and none of ours that they threw out brought back.
 
-Pure. Keywords are compared by their letters, case and blanks aside; the spelling that is in the file stays.
+Pure. Keywords are compared by their letters, case, blanks and controls aside; the spelling in the file stays.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tagger_daemon.metadata.fields import LONGEST_IIM_KEYWORD, clean_line, cut_bytes
+from tagger_daemon.metadata.fields import LONGEST_IIM_KEYWORD, clean_line, cut_bytes, without_controls
 from tagger_daemon.model import Value
 
 _SEPARATORS = str.maketrans(dict.fromkeys("|,;<>/", " "))  # each means something to some photo program
@@ -107,4 +107,4 @@ def _spelling(word: str) -> str:
 
 def key(word: str) -> str:
     """Return what two spellings of one keyword have in common."""
-    return unicodedata.normalize("NFC", " ".join(word.split()).casefold())
+    return unicodedata.normalize("NFC", " ".join(without_controls(word).split()).casefold())

@@ -35,6 +35,7 @@ class Properties(Value):
     """Every property of one file: `group:name`, group as exiftool's family 1, to all its occurrences."""
 
     nodes: Mapping[str, tuple[Node, ...]] = field(default_factory=dict)
+    guessed: frozenset[str] = frozenset()  # names of those whose bytes are not UTF-8, and were read as Latin
 
     def text(self, tag: str) -> str | None:
         """Return the first text of a tag that is not blank, in its default language or else in any."""
@@ -73,17 +74,21 @@ def parse_properties(xml: bytes) -> Properties:
     """
     parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True, remove_comments=True)
     try:
-        root = etree.fromstring(xml, parser)
+        # exiftool leaves carriage returns as they are, and a parser would make line feeds of them.
+        root = etree.fromstring(xml.replace(b"\r", b"&#13;"), parser)
     except etree.XMLSyntaxError as error:
         raise PhotoUnreadable("its metadata holds something that exiftool cannot show as text") from error
     nodes: dict[str, tuple[Node, ...]] = {}
+    guessed = set()
     try:
         for element in root.iterfind(f"{RDF}Description/*"):
             name = _name(element)
             nodes[name] = (*nodes.get(name, ()), _node(element))
+            if any(_is_guessed(part) for part in element.iter()):
+                guessed.add(name)
     except RecursionError as error:
         raise PhotoUnreadable("its metadata is nested too deeply") from error
-    return Properties(nodes=nodes)
+    return Properties(nodes=nodes, guessed=frozenset(guessed))
 
 
 def _name(element: etree._Element) -> str:
@@ -98,18 +103,34 @@ def _node(element: etree._Element) -> Node:
         return tuple(_node(item) for item in items)
     if len(element):
         return tuple(sorted(Field(_name(child), _node(child)) for child in element))
-    text = element.text or ""
-    if element.get(f"{RDF}datatype", "").endswith("base64Binary"):
-        return _decoded(text)
-    return text
-
-
-def _decoded(text: str) -> str:
-    """Return what exiftool wrapped because it is no valid UTF-8 text; undecodable bytes stay comparable."""
+    wrapped = _unwrapped(element)
+    if wrapped is None:
+        return element.text or ""
     try:
-        return base64.b64decode(text).decode("utf-8", "backslashreplace")
+        return wrapped.decode("utf-8")
+    except UnicodeDecodeError:
+        return wrapped.decode("cp1252", "backslashreplace")  # stays comparable, whatever it is
+
+
+def _is_guessed(element: etree._Element) -> bool:
+    wrapped = _unwrapped(element)
+    if wrapped is None:
+        return False
+    try:
+        wrapped.decode("utf-8")
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def _unwrapped(element: etree._Element) -> bytes | None:
+    """Return the bytes that exiftool wrapped because they are no text that XML can hold; None: it did not."""
+    if not element.get(f"{RDF}datatype", "").endswith("base64Binary"):
+        return None
+    try:
+        return base64.b64decode(element.text or "")
     except binascii.Error:
-        return text
+        return None
 
 
 def _leaves(node: Node) -> Iterator[str]:

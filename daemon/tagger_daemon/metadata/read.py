@@ -109,6 +109,8 @@ def read_existing(
     notes = [place.note] if place.note else []
     if image.has_group(SECOND_IIM):
         notes.append("two IPTC blocks stand in the file; both are left as they are")
+    elif gather.iim_is_broken(image):
+        notes.append("the IPTC block is not in the encoding that it declares; it is left as it is")
     has_iptc = place.embedded and _keeps_iim(photo, image)
     return Existing(
         photo=photo,
@@ -166,8 +168,8 @@ def read_target(exiftool: ExifTool, photo: Photo, target: Path) -> tuple[Existin
 
 def _keeps_iim(photo: Photo, image: Properties) -> bool:
     """Tell whether the file has a legacy block to be kept in step; of two, nobody knows which counts."""
-    several = image.has_group(SECOND_IIM)
-    return extension(photo.path) in KEEPS_IIM and image.has_group("IPTC") and not several
+    unfit = image.has_group(SECOND_IIM) or gather.iim_is_broken(image)
+    return extension(photo.path) in KEEPS_IIM and image.has_group("IPTC") and not unfit
 
 
 def _signs(*files: tuple[Path, Properties, Fingerprint]) -> tuple[CatalogueSign, ...]:

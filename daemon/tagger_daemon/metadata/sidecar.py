@@ -14,6 +14,7 @@ from tagger_daemon.errors import WriteRefused
 
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 SIDECAR_FOR = "{http://ns.adobe.com/photoshop/1.0/}SidecarForExtension"
+UNICODE = frozenset({"UTF-8", "UTF8", "US-ASCII", "ASCII", "UTF-16", "UTF-16LE", "UTF-16BE"})
 EMPTY = b"""<?xpacket begin='\xef\xbb\xbf' id='W5M0MpCehiHzreSzNTczkc9d'?>
 <x:xmpmeta xmlns:x='adobe:ns:meta/'>
 <rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'/>
@@ -48,6 +49,9 @@ def flaw(xmp: bytes) -> str | None:
         root = etree.fromstring(xmp, parser)
     except etree.XMLSyntaxError as error:
         return f"is damaged: {error.msg}"
+    encoding = root.getroottree().docinfo.encoding or "UTF-8"
+    if encoding.upper() not in UNICODE:
+        return f"is written in {encoding}, which exiftool would take for UTF-8"
     rdf = root if root.tag == f"{RDF}RDF" else root.find(f".//{RDF}RDF")
     if rdf is None:
         return "holds no XMP"
@@ -74,6 +78,8 @@ def _duplicates(rdf: etree._Element) -> list[str]:
     """Return the local names of the properties that the packet gives more than once."""
     seen: Counter[str] = Counter()
     for description in rdf.iterfind(f"{RDF}Description"):
-        seen.update(str(name) for name in description.attrib if not str(name).startswith(RDF))
+        # An attribute without a namespace is RDF's own, in the spelling of old: `about`.
+        named = (str(name) for name in description.attrib if str(name).startswith("{"))
+        seen.update(name for name in named if not name.startswith(RDF))
         seen.update(child.tag for child in description)
     return [etree.QName(name).localname for name, times in seen.items() if times > 1]

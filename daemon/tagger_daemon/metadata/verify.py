@@ -107,9 +107,11 @@ def _texts_of(value: NewValue) -> tuple[str, ...]:
 
 def _is_as_planned(write: TagWrite, old: Node | None, new: Node | None) -> bool:
     """Tell whether a property of the copy is what was planned, and what stood beside it is as before."""
-    expected = _texts_of(write.value)
+    if _is_overlooked(write, old, new):
+        return False
+    expected = tuple(map(_lines, _texts_of(write.value)))
     if write.tag.endswith(DEFAULT_LANGUAGE):
-        ours = tuple(node.text for node in _listed(new) if _is_default(node))
+        ours = tuple(_lines(node.text) for node in _listed(new) if _is_default(node))
         before, after = ([node for node in _listed(side) if not _is_default(node)] for side in (old, new))
         return ours == expected and before == after and (new is None or new.form is Form.ALT)
     if new is None or not expected:
@@ -119,11 +121,31 @@ def _is_as_planned(write: TagWrite, old: Node | None, new: Node | None) -> bool:
         known = {node.text for node in stood}
         return (
             new.form in {Form.BAG, Form.SEQ}
-            and tuple(node.text for node in new.items) == expected
+            and tuple(_lines(node.text) for node in new.items) == expected
             and all(node in stood for node in new.items if node.text in known)  # with their qualifiers
         )
     text = fields.exiftool_date(new.text) if write.tag == fields.METADATA_DATE else new.text
-    return new.form is Form.TEXT and (text,) == expected
+    return new.form is Form.TEXT and (_lines(text),) == expected
+
+
+def _is_overlooked(write: TagWrite, old: Node | None, new: Node | None) -> bool:
+    """Tell whether a text is gone that exiftool did not read as it stands: the plan knew nothing of it."""
+    if isinstance(write.before, str):  # all that there was to know; a date is shown in another form
+        return False
+    stood, stands = ({_lines(node.text) for node in _ours(write, side)} for side in (old, new))
+    known = stands.union(map(_lines, write.before or ()))
+    return any(text.strip() and text not in known for text in stood)
+
+
+def _ours(write: TagWrite, node: Node | None) -> tuple[Node, ...]:
+    """Return the parts of a property that a write replaces."""
+    parts = _listed(node)
+    return tuple(filter(_is_default, parts)) if write.tag.endswith(DEFAULT_LANGUAGE) else parts
+
+
+def _lines(text: str) -> str:
+    """Return text with line feeds for line ends, as they are for whoever reads what exiftool wrote."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _listed(node: Node | None) -> tuple[Node, ...]:
