@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from tagger_daemon.errors import EmbeddingRefused, PhotoChanged, PhotoGone
+from tagger_daemon.metadata.fields import read_name
 from tagger_daemon.metadata.ownership import known, nothing_to_do, still_good, wanted
-from tagger_daemon.metadata.plan import read_name
 from tagger_daemon.model import (
     Annotation,
     Draft,

@@ -35,7 +35,7 @@ from tagger_daemon.metadata.files import (
 )
 from tagger_daemon.metadata.originals import keep
 from tagger_daemon.metadata.picturehash import content_hash
-from tagger_daemon.metadata.read import embedded_packet, show
+from tagger_daemon.metadata.read import content_of, embedded_packet, show
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.verify import differences, packet_differences
 from tagger_daemon.model import Existing, NewValue, WritePlan, Written
@@ -131,6 +131,9 @@ def _remove(exiftool: ExifTool, plan: WritePlan, target: Path) -> None:
     check_replaceable(target, status, allow_hard_links=False)
     with temporary_copy(target) as temp:
         _edit(exiftool, target, temp, plan)
+        left, _ = show(exiftool, temp)
+        if content_of(left):
+            raise VerificationFailed(f"{target.name} was left alone: more stands there than our words")
         check_unchanged(plan.existing.photo)
         _unchanged_status(plan, target)
         withdraw(target)

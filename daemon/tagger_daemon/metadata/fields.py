@@ -161,6 +161,11 @@ _UNFIT = re.compile(
 )
 
 
+def read_name(tag: str) -> str:
+    """Return the name under which a written tag is shown: that of its default language."""
+    return tag.removesuffix(DEFAULT_LANGUAGE)
+
+
 def clean_text(text: str) -> str:
     """Return text as it may be written: NFC, trimmed, capped, of controls only line feeds, no surrogates."""
     text = _LINE_ENDS.sub("\n", text).replace("\t", " ")

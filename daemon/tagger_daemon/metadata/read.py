@@ -136,7 +136,7 @@ def read_existing(
 
 
 def read_target(exiftool: ExifTool, photo: Photo, target: Path) -> tuple[Existing, bool]:
-    """Return what stands in one file that we wrote for a photo, and whether nothing else stands there.
+    """Return what stands in one file that we wrote for a photo, and if it is a sidecar of our tags alone.
 
     Raises:
         PhotoGone: the photo is not there.
@@ -160,8 +160,12 @@ def read_target(exiftool: ExifTool, photo: Photo, target: Path) -> tuple[Existin
         iim_beyond_latin=gather.iim_beyond_latin(own),
         marker=gather.marker([own]),
     )
-    others = [name for name in own.nodes if name.startswith("XMP-") and not name.startswith(WRAPPING)]
-    return existing, not embedded and set(others) <= set(fields.WRITABLE)
+    return existing, not embedded and content_of(own) <= set(fields.WRITABLE)
+
+
+def content_of(sidecar: Properties) -> set[str]:
+    """Return the names of all that a sidecar says."""
+    return {name for name in sidecar.nodes if name.startswith("XMP-") and not name.startswith(WRAPPING)}
 
 
 def _keeps_iim(photo: Photo, image: Properties) -> bool:

@@ -18,9 +18,8 @@ from tagger_daemon.errors import PhotoGone, TaggerError
 from tagger_daemon.intake.probe import look
 from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
-from tagger_daemon.metadata.fields import LISTS
-from tagger_daemon.metadata.merge import key, leaf
-from tagger_daemon.metadata.plan import read_name
+from tagger_daemon.metadata.fields import LISTS, read_name
+from tagger_daemon.metadata.merge import distinct, key, leaf
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.metadata.undo import TakenBack, standing_records
 from tagger_daemon.model import Outcome, Photo, Record, Value, WritePlan
@@ -211,7 +210,7 @@ class Undoer:
             run=self._run,
             final_fingerprint=effect.photo.fingerprint,
             marker=effect.taken.marker,
-            rejected=(*newest.rejected, *((keyword,) if keyword else ())),
+            rejected=distinct((*newest.rejected, *effect.taken.rejected, *((keyword,) if keyword else ()))),
             undoes=effect.taken.undoes,
             undone_words=(keyword,) if keyword else (),
         )
