@@ -298,6 +298,7 @@ class Existing(Value):
     source: Path  # where the next write goes: the photo, or its sidecar
     embedded: bool  # True: `source` is the photo itself
     source_fingerprint: Fingerprint | None  # None: the sidecar does not exist yet
+    ours_alone: bool = False  # `source` is a sidecar in which nothing stands but tags that we may write
     source_marked: bool = False  # `source` itself carries our marker; another file may carry `marker`
     signs: tuple[CatalogueSign, ...] = ()  # of the photo and its sidecars, one for each file that has any
     stands: Mapping[str, TagValue] = field(default_factory=dict)  # tag -> what stands in `source` itself

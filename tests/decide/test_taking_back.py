@@ -120,7 +120,7 @@ class Story:
             return
         existing = self.existing()
         taken = take_back(self.history, chosen, words=words, stands=existing.stands, now=self.now)
-        plan = make_undo_plan(existing, taken, content_hash="c", alone=False)
+        plan = make_undo_plan(existing, taken)
         self.removed |= {key(word) for word in words}
         self.keep(
             plan,

@@ -120,16 +120,12 @@ def make_plan(
     )
 
 
-def make_undo_plan(
-    existing: Existing, taken: TakenBack, *, content_hash: str | None, alone: bool
-) -> WritePlan:
+def make_undo_plan(existing: Existing, taken: TakenBack) -> WritePlan:
     """Turn what is taken back into a plan.
 
     Args:
-        existing: what stands in the target.
+        existing: what stands in the target, and whether nothing else does.
         taken: what shall stand there.
-        content_hash: of the picture data.
-        alone: nothing stands in the target but tags that we may write.
     """
     values = dict(taken.values)
     if values.get(fields.IIM_CHARSET, fields.UTF8) is None and not _fits_latin(existing, values):
@@ -143,8 +139,7 @@ def make_undo_plan(
         existing=existing,
         result=existing.evolve(marker=taken.marker),
         writes=writes,
-        content_hash=content_hash,
-        removes=taken.created and alone and existing.stands.keys() <= removed,
+        removes=taken.created and existing.ours_alone and existing.stands.keys() <= removed,
     )
 
 
