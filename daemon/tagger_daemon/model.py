@@ -271,6 +271,7 @@ class Memory(Value):
     """What the ledger remembers of one picture, by its content: metadata edits and renames do not matter."""
 
     marker: Marker | None = None  # the one that we last wrote, or would have written
+    places: frozenset[Path] = frozenset()  # names under which the photo was written, as they are now
     rejected: tuple[str, ...] = ()  # keywords that a person removed or refused
     undone_at: str | None = None  # when a person had our words taken back, if nothing was written since
     answers: Draft = Draft()  # the newest answers about this very picture

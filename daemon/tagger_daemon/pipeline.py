@@ -72,8 +72,8 @@ class Journal(Protocol):
     async def recall(self, content_hash: str) -> Memory:
         """Say what is known of a picture, by its content."""
 
-    async def answers_about(self, photo: Photo) -> Draft:
-        """Give the newest answers about the photo of this name, finished or not."""
+    async def answers_about(self, photo: Photo) -> Draft | None:
+        """Give the newest answers about a photo, finished or not; None: this content of it is not known."""
 
     async def save_draft(self, job: Job, draft: Draft) -> None:
         """Keep the answers so far."""
@@ -120,7 +120,9 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
         existing, content = await _identified(existing, tools)
         memory = await tools.journal.recall(content)
         existing = known(existing, memory)
-    if job.draft == Draft() and (reason := nothing_to_do(existing, memory, policy)):
+    # A photo that was half asked about goes on, but not one whose words were taken back meanwhile.
+    begun = job.draft != Draft() and memory.undone_at is None
+    if not begun and (reason := nothing_to_do(existing, memory, policy)):
         skipped = _record(job, tools, steps, existing, outcome=Outcome.SKIPPED, reason=reason)
         return skipped.evolve(content_hash=content)
 
@@ -200,7 +202,7 @@ async def _ask(
     await asyncio.to_thread(tools.metadata.check_writable, existing)
     async with tools.alone(photo, existing.partner):
         if existing.partner is not None and draft == Draft():
-            answers = await tools.journal.answers_about(photo.evolve(path=existing.partner))
+            answers = await _answers_about(photo.evolve(path=existing.partner), tools)
             draft = still_good(answers, tools.policy).only(stages)
         if not draft.missing(stages):
             return draft
@@ -214,6 +216,19 @@ async def _ask(
                 draft = draft.with_answer(stage, answer, origin)
                 await tools.journal.save_draft(job, draft)
     return draft
+
+
+async def _answers_about(partner: Photo, tools: Tools) -> Draft:
+    """Return the answers about the other half of a pair: about what it is now, not what once had its name."""
+    seen = await asyncio.to_thread(tools.fingerprint, partner.path)
+    if seen is None:
+        return Draft()
+    partner = partner.evolve(fingerprint=seen)
+    answers = await tools.journal.answers_about(partner)
+    if answers is None:  # written this moment, or edited since: its picture tells
+        content = await asyncio.to_thread(tools.metadata.content_hash, partner)
+        answers = (await tools.journal.recall(content)).answers
+    return answers
 
 
 async def _write(

@@ -11,10 +11,11 @@ from PIL import Image
 
 from support.metadata_files import draw, open_store, photo_at, stamp, tell
 from support.studio import Studio, by_model, meaning, open_studio
+from tagger_daemon.backlog.retry import Decision
 from tagger_daemon.errors import PhotoGone, WriteRefused
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.store import MetadataStore
-from tagger_daemon.model import Outcome
+from tagger_daemon.model import Draft, JobState, Outcome
 from tagger_daemon.service.recovery import settle_intentions
 from tagger_daemon.service.undoing import Selection, release
 
@@ -297,6 +298,20 @@ def test_what_was_taken_back_in_part_is_not_renewed_by_itself(studio: Studio) ->
     assert tell(path, "XMP-dc:Title") == "A dog."
     assert release(studio.database, None, now=9) == 1
     assert studio.tag(path, *SECOND).outcome is Outcome.WRITTEN
+
+
+def test_a_photo_that_was_half_asked_about_is_left_alone_all_the_same(studio: Studio) -> None:
+    path = draw(studio.folder / "photo.jpg").path
+    studio.tag(path, *FIRST)
+    said, _ = SECOND
+    studio.backlog.reopen([path], now=5)
+    (job,) = studio.backlog.claim(limit=1, now=6, lease_ms=10**9)
+    studio.backlog.save_draft(job, Draft(caption=said.caption, origins=said.origins), now=7)
+    waits = Decision(state=JobState.WAITING, delay=0, attempts=0)
+    studio.backlog.put_back(job, waits, now=8, error="no server", error_class="ServerUnavailable")
+    studio.undo()
+    assert studio.tag(path, *SECOND).outcome is Outcome.SKIPPED
+    assert tell(path, "XMP-dc:Title") == ""
 
 
 def test_a_photo_of_a_folder_that_was_watched_by_another_name_is_kept_from_the_daemon(

@@ -219,11 +219,13 @@ class Backlog:
             raise PhotoChanged(f"{job.photo.path.name} changed while it was being described")
         raise LeaseLost(f"{job.photo.path.name} was taken over while it was being described")
 
-    def draft_of(self, path: Path) -> Draft:
-        """Give the answers so far about the photo of this name; none where it is done, or not known."""
+    def draft_of(self, photo: Photo) -> Draft | None:
+        """Give the answers so far about a photo, none where it is done; None: this content is not known."""
         with self._database.transaction() as db:
-            row = _row_of(db, path)
-        return draft_from_json(None if row is None else row["draft"])
+            row = _row_of(db, photo.path)
+        if row is None or fingerprint_of(row) != photo.fingerprint:
+            return None
+        return draft_from_json(row["draft"])
 
     def finish(
         self,

@@ -99,13 +99,21 @@ class Ledger:
         """Say what is known of a picture, by its content: what we wrote, what was refused, what was said."""
         with self._database.transaction() as db:
             query = (
-                "SELECT body FROM record WHERE content_hash = ? AND stands = 1 AND outcome <> ? "
-                "ORDER BY finished_at DESC, rowid DESC LIMIT ?"
+                "SELECT body, stands FROM record WHERE content_hash = ? AND outcome <> ? "
+                "ORDER BY stands, finished_at DESC, rowid DESC LIMIT ?"
             )
             rows = db.execute(query, (content_hash, Outcome.FAILED, MOST_RECALLED)).fetchall()
+            query = "SELECT DISTINCT path FROM record WHERE content_hash = ? AND stands = 1 AND outcome = ?"
+            places = db.execute(query, (content_hash, Outcome.WRITTEN)).fetchall()
             undone = db.execute("SELECT at FROM undone WHERE content_hash = ?", (content_hash,)).fetchone()
         history = [record_from_json(row["body"]) for row in rows]
-        return remember(history, undone_at=None if undone is None else str(undone["at"]))
+        begun = sum(not row["stands"] for row in rows)
+        return remember(
+            history[begun:],
+            begun=history[:begun],
+            places=frozenset(Path(os.fsdecode(row["path"])) for row in places),
+            undone_at=None if undone is None else str(undone["at"]),
+        )
 
     def answers_about(self, path: Path) -> Draft:
         """Give the newest answers about the photo of this name; none where no model was asked."""
