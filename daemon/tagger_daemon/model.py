@@ -271,6 +271,7 @@ class Memory(Value):
     """What the ledger remembers of one picture, by its content: metadata edits and renames do not matter."""
 
     marker: Marker | None = None  # the one that we last wrote, or would have written
+    places: frozenset[Path] = frozenset()  # names under which the photo was written, as they are now
     rejected: tuple[str, ...] = ()  # keywords that a person removed or refused
     undone_at: str | None = None  # when a person had our words taken back, if nothing was written since
     answers: Draft = Draft()  # the newest answers about this very picture
@@ -298,6 +299,7 @@ class Existing(Value):
     source: Path  # where the next write goes: the photo, or its sidecar
     embedded: bool  # True: `source` is the photo itself
     source_fingerprint: Fingerprint | None  # None: the sidecar does not exist yet
+    ours_alone: bool = False  # `source` is a sidecar in which nothing stands but tags that we may write
     source_marked: bool = False  # `source` itself carries our marker; another file may carry `marker`
     signs: tuple[CatalogueSign, ...] = ()  # of the photo and its sidecars, one for each file that has any
     stands: Mapping[str, TagValue] = field(default_factory=dict)  # tag -> what stands in `source` itself

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from tagger_daemon.errors import EmbeddingRefused, PhotoChanged, PhotoGone
+from tagger_daemon.metadata.fields import read_name
 from tagger_daemon.metadata.ownership import known, nothing_to_do, still_good, wanted
-from tagger_daemon.metadata.plan import read_name
 from tagger_daemon.model import (
     Annotation,
     Draft,
@@ -72,8 +72,8 @@ class Journal(Protocol):
     async def recall(self, content_hash: str) -> Memory:
         """Say what is known of a picture, by its content."""
 
-    async def answers_about(self, photo: Photo) -> Draft:
-        """Give the newest answers about this very photo, finished or not."""
+    async def answers_about(self, photo: Photo) -> Draft | None:
+        """Give the newest answers about a photo, finished or not; None: this content of it is not known."""
 
     async def save_draft(self, job: Job, draft: Draft) -> None:
         """Keep the answers so far."""
@@ -209,7 +209,8 @@ async def _ask(
     await asyncio.to_thread(tools.metadata.check_writable, existing)
     async with tools.alone(photo, existing.partner):
         if existing.partner is not None and draft == Draft():
-            draft = still_good(await _partners_answers(existing, tools), tools.policy).only(stages)
+            answers = await _answers_about(photo.evolve(path=existing.partner), tools)
+            draft = still_good(answers, tools.policy).only(stages)
         if not draft.missing(stages):
             return draft
         with steps("prepare"):
@@ -224,14 +225,17 @@ async def _ask(
     return draft
 
 
-async def _partners_answers(existing: Existing, tools: Tools) -> Draft:
-    """Give what was answered about the partner, if it still is the file that was asked about."""
-    assert existing.partner is not None
-    fingerprint = await asyncio.to_thread(tools.fingerprint, existing.partner)
-    if fingerprint is None:
+async def _answers_about(partner: Photo, tools: Tools) -> Draft:
+    """Return the answers about the other half of a pair: about what it is now, not what once had its name."""
+    seen = await asyncio.to_thread(tools.fingerprint, partner.path)
+    if seen is None:
         return Draft()
-    partner = existing.photo.evolve(path=existing.partner, fingerprint=fingerprint)
-    return await tools.journal.answers_about(partner)
+    partner = partner.evolve(fingerprint=seen)
+    answers = await tools.journal.answers_about(partner)
+    if answers is None:  # written this moment, or edited since: its picture tells
+        content = await asyncio.to_thread(tools.metadata.content_hash, partner)
+        answers = (await tools.journal.recall(content)).answers
+    return answers
 
 
 async def _write(

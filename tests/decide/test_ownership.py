@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,7 +101,8 @@ def test_what_asks_nobody_makes_nothing_stale() -> None:
 def test_a_marker_that_a_program_dropped_is_remembered_where_our_words_still_stand() -> None:
     memory = Memory(marker=OURS)
     assert known(existing(texts={"Title": "Ours"}), memory).marker == OURS
-    words = Memory(marker=OURS.evolve(keywords=("sand", "sea", "sky")))
+    here = frozenset({existing().photo.path})
+    words = Memory(marker=OURS.evolve(keywords=("sand", "sea", "sky")), places=here)
     assert known(existing(keywords=("Sand", "SEA")), words).marker == words.marker
     assert known(existing(keywords=("Sand", "Rose")), words).marker is None
 
@@ -110,6 +112,12 @@ def test_a_copy_that_never_had_our_words_misses_none() -> None:
     copy = known(existing(texts={"Title": "Mine"}, keywords=("Rose",)), memory)
     assert copy.marker is None
     assert copy.rejected == ("red",)
+
+
+def test_a_copy_that_a_person_gave_the_same_keywords_is_theirs() -> None:
+    """Or another model would replace them, where another copy of the picture was tagged by us."""
+    memory = Memory(marker=OURS.evolve(keywords=("sand", "sea")), places=frozenset({Path("/elsewhere.jpg")}))
+    assert known(existing(keywords=("Sand", "Sea")), memory).marker is None
 
 
 def test_the_marker_in_the_file_counts_more_than_memory() -> None:

@@ -15,7 +15,7 @@ from tagger_daemon.backlog.store import MAX_CRASHES, Backlog, Priority
 from tagger_daemon.database import Database
 from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
-from tagger_daemon.metadata.plan import read_name
+from tagger_daemon.metadata.fields import read_name
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Job, Outcome, Photo, Record, WritePlan
 from tagger_daemon.reports.audit import AuditLog

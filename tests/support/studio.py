@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import (
     Annotation,
     Draft,
+    Existing,
     Fingerprint,
     JobState,
     Mode,
@@ -68,6 +69,7 @@ class Studio:
     metadata: MetadataStore
     audit: AuditLog
     asked: list[tuple[Path, Stage]] = field(default_factory=list)
+    daemon_runs: bool = True
     now: datetime = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
     @property
@@ -78,8 +80,10 @@ class Studio:
     def ledger(self) -> Ledger:
         return Ledger(self.database)
 
-    def tag(self, path: Path, said: Annotation, rules: Policy, *, run: str = "run") -> Record:
-        """Queue a photo as it is now, and take it to its end."""
+    def tag(
+        self, path: Path, said: Annotation, rules: Policy, *, run: str = "run", beside: bool = False
+    ) -> Record:
+        """Queue a photo as it is now, and take it to its end; the words go beside it where that is wished."""
         photo = photo_at(path).evolve(folder=self.folder)
         self.backlog.watch_only([self.folder])
         self.backlog.enqueue([photo], priority=Priority.ARRIVAL, now=1)
@@ -87,22 +91,25 @@ class Studio:
         (job,) = (
             job for job in self.backlog.claim(limit=99, now=2, lease_ms=10**9) if job.photo.path == path
         )
-        record = asyncio.run(process(job, self._tools(path, said, rules, run), Steps()))
+        tools = self._tools(path, said, rules, run)
+        if beside:
+            tools = tools.evolve(metadata=_Beside(self.metadata))
+        record = asyncio.run(process(job, tools, Steps()))
         with self.database.transaction():
             fingerprint = record.final_fingerprint or photo.fingerprint
             self.backlog.finish(job, state=JobState.DONE, fingerprint=fingerprint, now=3)
             self.ledger.add(record)
         return record
 
-    def undo(self, **selection: Any) -> list[Effect]:
+    def undo(self, *paths: Path, **selection: Any) -> list[Effect]:
         """Take back what is meant, and return what that did."""
         undoer = self.undoer()
-        chosen = Selection(**selection)
+        chosen = Selection(paths=frozenset(paths), **selection)
         found, missing = undoer.find(chosen)
         assert missing == []
-        effects = [undoer.effect(item, chosen.keyword) for item in found]
+        effects = [effect for item in found if (effect := undoer.effect(item, chosen.keyword)) is not None]
         for effect in effects:
-            undoer.carry_out(effect, chosen.keyword)
+            undoer.carry_out(effect)
         return effects
 
     def undoer(self) -> Undoer:
@@ -112,6 +119,7 @@ class Studio:
             metadata=self.metadata,
             run="undo",
             now=lambda: self.now,
+            daemon_runs=lambda: self.daemon_runs,
         )
 
     def _tools(self, path: Path, said: Annotation, rules: Policy, run: str) -> Tools:
@@ -141,20 +149,33 @@ class Studio:
         )
 
 
+class _Beside:
+    """A metadata store that writes into no photo, as with an exiftool that cannot."""
+
+    def __init__(self, metadata: MetadataStore) -> None:
+        self._metadata = metadata
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._metadata, name)
+
+    def read(self, photo: Photo) -> Existing:
+        return self._metadata.read_beside(photo, "it is an old one")
+
+
 def _fingerprint(path: Path) -> Fingerprint | None:
     seen = look(path)
     return None if seen is None else seen.fingerprint
 
 
 @contextmanager
-def open_studio(root: Path, **settings: Any) -> Iterator[Studio]:
-    """Give a studio whose photos lie in `root/photos`."""
+def open_studio(root: Path, *, metadata: MetadataStore | None = None, **settings: Any) -> Iterator[Studio]:
+    """Give a studio whose photos lie in `root/photos`; with this metadata store, or one of its own."""
     folder = root / "photos"
     folder.mkdir()
     database = Database(root / "tagger.sqlite3", (*store.migrations(), *records.migrations()))
     try:
-        with open_store(**settings) as metadata:
-            yield Studio(folder=folder, database=database, metadata=metadata, audit=AuditLog(root / "audit"))
+        with nullcontext(metadata) if metadata else open_store(**settings) as opened:
+            yield Studio(folder=folder, database=database, metadata=opened, audit=AuditLog(root / "audit"))
     finally:
         database.close()
 

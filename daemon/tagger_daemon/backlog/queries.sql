@@ -100,15 +100,21 @@ UPDATE job SET
   lease = NULL, lease_until = NULL, lease_generation = NULL, updated_at = :now
 WHERE id = :id AND lease = :lease AND state = 'running';
 
+-- name: recover_by_hand
+-- Rows that somebody who is no daemon held and died over: ready, nothing charged.
+UPDATE job SET state = 'ready', lease = NULL, lease_until = NULL, updated_at = :now
+WHERE state = 'running' AND lease LIKE :hand || '%';
+
 -- name: recover_clean
 -- Rows that an orderly end could not finish: ready, nothing charged.
-UPDATE job SET state = 'ready', lease = NULL, lease_until = NULL, updated_at = :now WHERE state = 'running';
+UPDATE job SET state = 'ready', lease = NULL, lease_until = NULL, updated_at = :now
+WHERE state = 'running' AND (lease IS NULL OR lease NOT LIKE :hand || '%');
 
 -- name: recover_crashed
 -- Rows that were running when the process died. Any of them may be why: they come last.
 UPDATE job SET
   crashes = crashes + 1, priority = -10, state = 'ready', lease = NULL, lease_until = NULL, updated_at = :now
-WHERE state = 'running';
+WHERE state = 'running' AND (lease IS NULL OR lease NOT LIKE :hand || '%');
 
 -- name: recover_held
 -- Rows that wait for a photo program: it may have ended, or the settings have changed.
@@ -140,32 +146,30 @@ WHERE state IN ('failed', 'waiting') AND (:prefix IS NULL OR id IN (
     FROM job JOIN folder ON folder.id = job.folder_id)
   WHERE path = :prefix OR substr(path, 1, length(:prefix) + 1) = CAST(:prefix || X'2F' AS BLOB)));
 
--- name: draft_of
--- The answers so far about one photo.
-SELECT draft, size, mtime_ns, inode FROM job WHERE folder_id = :folder_id AND rel = :rel;
+-- name: row_of
+-- One photo's row, and whether it is in the middle of being moved on.
+SELECT id, state, lease, draft, size, mtime_ns, inode,
+  EXISTS (SELECT 1 FROM handoff WHERE handoff.job_id = job.id AND begun IS NOT NULL) AS moving
+FROM job WHERE folder_id = :folder_id AND rel = :rel;
 
 -- name: reopen_done
 -- A photo that is done, and can be described better now.
 UPDATE job SET state = 'ready', attempts = 0, crashes = 0, due_at = 0, priority = :priority, draft = NULL,
   error = NULL, error_class = NULL, updated_at = :now
-WHERE state = 'done' AND folder_id = :folder_id AND rel = :rel;
-
--- name: row_state
--- Where one photo stands.
-SELECT state FROM job WHERE folder_id = :folder_id AND rel = :rel;
+WHERE state = 'done' AND id = :id;
 
 -- name: hold
 -- Keep the daemon from a photo: as if it were being worked on, under a lease that runs out by itself.
-UPDATE job SET state = 'running', lease = lower(hex(randomblob(16))), lease_until = :until,
+UPDATE job SET state = 'running', lease = :hand || lower(hex(randomblob(16))), lease_until = :until,
   lease_generation = generation, updated_at = :now
-WHERE folder_id = :folder_id AND rel = :rel
+WHERE id = :id
 RETURNING lease;
 
 -- name: let_go
 -- Done with it. A file that changed meanwhile is found by the next scan, as its fingerprint is another one.
-UPDATE job SET state = :state, size = :size, mtime_ns = :mtime_ns, inode = :inode,
-  lease = NULL, lease_until = NULL, lease_generation = NULL, updated_at = :now
-WHERE lease = :lease AND state = 'running' AND folder_id = :folder_id AND rel = :rel;
+UPDATE job SET state = :state, size = coalesce(:size, size), mtime_ns = coalesce(:mtime_ns, mtime_ns),
+  inode = coalesce(:inode, inode), lease = NULL, lease_until = NULL, lease_generation = NULL, updated_at = :now
+WHERE id = :id AND lease = :lease AND state = 'running';
 
 -- name: pause_folder
 -- Keep a folder's photos from being claimed for a while.

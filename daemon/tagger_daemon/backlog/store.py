@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -25,6 +25,8 @@ from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Photo, Value
 MAX_CRASHES = 3
 #: Class of the error with which photos wait that a photo program may hold edits of.
 HELD = PhotoHeld.__name__
+#: What the leases begin with of those who are no daemon.
+HAND = "hand-"
 CRASHED = f"the service died {MAX_CRASHES} times while it worked on this photo"
 
 #: No wait is longer than this, milliseconds: a moment further off was set before the clock was put back.
@@ -74,7 +76,7 @@ class Trouble(Value):
 class Held(Value):
     """A row that is kept from the daemon for a moment."""
 
-    path: Path
+    job_id: int
     lease: str
     state: JobState  # that it had before, and gets back
 
@@ -104,12 +106,13 @@ class Backlog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def recover(self, *, now: int, boot: str) -> list[Job]:
+    def recover(self, *, now: int, boot: str, by_hand: bool = False) -> list[Job]:
         """Take up what the last process left: call once at start, under the instance lock.
 
         Args:
             now: milliseconds since the epoch.
             boot: names this run of the machine; a process that ended with it was not killed by a photo.
+            by_hand: somebody who is no daemon is at work now, and keeps what they hold.
 
         Returns:
             The photos that are given up, because the service died too often while they were worked on.
@@ -117,7 +120,10 @@ class Backlog:
         with self._database.transaction() as db:
             marks = {row["name"]: row["value"] for row in db.execute(queries()["marks"])}
             died = marks.get("clean") == "0" and marks.get("boot") == boot
-            db.execute(queries()["recover_crashed" if died else "recover_clean"], {"now": now})
+            values = {"now": now, "hand": HAND}
+            if not by_hand:
+                db.execute(queries()["recover_by_hand"], values)
+            db.execute(queries()["recover_crashed" if died else "recover_clean"], values)
             db.execute(queries()["recover_held"], {"now": now, "held_class": HELD})
             db.executemany(
                 queries()["set_mark"], [{"name": "clean", "value": "0"}, {"name": "boot", "value": boot}]
@@ -213,12 +219,13 @@ class Backlog:
             raise PhotoChanged(f"{job.photo.path.name} changed while it was being described")
         raise LeaseLost(f"{job.photo.path.name} was taken over while it was being described")
 
-    def draft_of(self, photo: Photo) -> Draft:
-        """Give the answers so far about this very photo; none where it is done, changed, or not known."""
+    def draft_of(self, photo: Photo) -> Draft | None:
+        """Give the answers so far about a photo, none where it is done; None: this content is not known."""
         with self._database.transaction() as db:
-            row = db.execute(queries()["draft_of"], _address(db, photo.path)).fetchone()
-        known = row is not None and fingerprint_of(row) == photo.fingerprint
-        return draft_from_json(row["draft"] if known else None)
+            row = _row_of(db, photo.path)
+        if row is None or fingerprint_of(row) != photo.fingerprint:
+            return None
+        return draft_from_json(row["draft"])
 
     def finish(
         self,
@@ -341,42 +348,57 @@ class Backlog:
                 },
             ).rowcount
 
-    def reopen(self, paths: Sequence[Path], *, now: int) -> int:
+    def reopen(self, paths: Iterable[Path], *, now: int) -> int:
         """Make photos that are done ready again, after all others: they can be described better now."""
         with self._database.transaction() as db:
-            return sum(
-                db.execute(
-                    queries()["reopen_done"],
-                    {**_address(db, path), "priority": Priority.RENEWAL, "now": now},
-                ).rowcount
-                for path in paths
-            )
+            folders = _folder_ids(db)
+            rows = [row for path in paths if (row := _row_of(db, path, folders)) is not None]
+            values = [{"id": row["id"], "priority": Priority.RENEWAL, "now": now} for row in rows]
+            return db.executemany(queries()["reopen_done"], values).rowcount if values else 0
 
-    def hold(self, path: Path, *, now: int, lease_ms: int) -> Held | None:
+    def hold(self, path: Path, *, now: int, lease_ms: int, left_over: bool) -> Held | None:
         """Take a photo's row away from the daemon while its file is edited by somebody else of ours.
+
+        Only one of these others may be at work at a time: what an earlier one of them held, it died over.
+
+        Args:
+            path: of the photo.
+            now: milliseconds since the epoch.
+            lease_ms: how long it is held at most.
+            left_over: no daemon runs, so that a row which is being worked on was left by one that died.
 
         Returns:
             How it is held; None where the photo has no row.
 
         Raises:
-            LeaseLost: the daemon is at work on it.
+            LeaseLost: the daemon is at work on it, or is moving it on.
         """
         with self._database.transaction() as db:
-            address = _address(db, path)
-            row = db.execute(queries()["row_state"], address).fetchone()
+            row = _row_of(db, path)
             if row is None:
                 return None
-            if row["state"] == JobState.RUNNING:
+            state = JobState(row["state"])
+            if state is JobState.RUNNING and str(row["lease"]).startswith(HAND):
+                state = JobState.READY  # what it was before nobody knows: the daemon looks at it again
+            elif row["moving"] or (state is JobState.RUNNING and not left_over):
                 raise LeaseLost(f"{path.name} is being worked on by the daemon now; try again")
-            values = {**address, "now": now, "until": now + lease_ms}
+            values = {"id": row["id"], "hand": HAND, "now": now, "until": now + lease_ms}
             lease = db.execute(queries()["hold"], values).fetchone()["lease"]
-            return Held(path=path, lease=lease, state=JobState(row["state"]))
+            return Held(job_id=row["id"], lease=lease, state=state)
 
-    def let_go(self, held: Held, fingerprint: Fingerprint, *, now: int) -> None:
-        """Give back a row that was held, in the state that it had; this is what the photo is like now."""
+    def let_go(self, held: Held, fingerprint: Fingerprint | None, *, now: int) -> None:
+        """Give back a row that was held, in the state that it had.
+
+        Args:
+            held: as `hold` gave it.
+            fingerprint: what the photo is like now; None: nobody has touched it.
+            now: milliseconds since the epoch.
+        """
+        nothing = {"size": None, "mtime_ns": None, "inode": None}
         with self._database.transaction() as db:
-            values = {**_address(db, held.path), "lease": held.lease, "state": held.state, "now": now}
-            db.execute(queries()["let_go"], {**values, **_fingerprint_columns(fingerprint)})
+            values = {"id": held.job_id, "lease": held.lease, "state": held.state, "now": now}
+            columns = nothing if fingerprint is None else _fingerprint_columns(fingerprint)
+            db.execute(queries()["let_go"], {**values, **columns})
 
     def pause_folder(self, folder: Path, *, until: int, why: str) -> None:
         """Keep a folder's photos in the queue until a moment."""
@@ -462,6 +484,11 @@ def troubles(db: sqlite3.Connection, *, limit: int) -> list[Trouble]:
     ]
 
 
+def is_queued(db: sqlite3.Connection, path: Path) -> bool:
+    """Tell whether a photo has a row, in whatever state; works on a read-only connection too."""
+    return _row_of(db, path) is not None
+
+
 def held_rows(db: sqlite3.Connection) -> int:
     """How many photos wait for a photo program; works on a read-only connection too."""
     return _open_rows(db)[1]
@@ -497,13 +524,24 @@ def _job(row: sqlite3.Row) -> Job:
     )
 
 
-def _address(db: sqlite3.Connection, path: Path) -> dict[str, int | bytes | None]:
-    """Return where the row of a photo stands, if it has one; no folder of ours is no row."""
-    for row in db.execute(queries()["folders"]).fetchall():
-        folder = Path(os.fsdecode(row["path"]))
-        if path.is_relative_to(folder):
-            return {"folder_id": row["id"], "rel": os.fsencode(path.relative_to(folder))}
-    return {"folder_id": None, "rel": None}
+def _folder_ids(db: sqlite3.Connection) -> dict[Path, tuple[bool, int]]:
+    """Return every folder that is or was watched: whether it is, and its row."""
+    rows = db.execute(queries()["folders"])
+    return {Path(os.fsdecode(row["path"])): (bool(row["watched"]), row["id"]) for row in rows}
+
+
+def _row_of(
+    db: sqlite3.Connection, path: Path, folders: Mapping[Path, tuple[bool, int]] | None = None
+) -> sqlite3.Row | None:
+    """Return the row of a photo, if it has one: that of the watched folder, where it was in others before."""
+    folders = _folder_ids(db) if folders is None else folders
+    above = (parent for parent in path.parents if parent in folders)  # the nearest first
+    for folder in sorted(above, key=lambda parent: not folders[parent][0]):
+        values = {"folder_id": folders[folder][1], "rel": os.fsencode(path.relative_to(folder))}
+        row: sqlite3.Row | None = db.execute(queries()["row_of"], values).fetchone()
+        if row is not None:
+            return row
+    return None
 
 
 def readable(text: str) -> str:

@@ -200,8 +200,9 @@ def undo(
 ) -> None:
     """Take back what was written: former values come back wherever ours still stand.
 
-    What is given narrows it down together. What a person edited since is left alone. Photos whose words were
-    taken back are not tagged again by themselves; `retry --undone` has them tagged.
+    What is given narrows it down together. What a person edited since is left alone. It may be done while the
+    service runs. Photos whose words were taken back are not tagged again by themselves; `retry --undone` has
+    them tagged.
 
     Examples:
 
@@ -209,19 +210,20 @@ def undo(
 
       tagger-daemon undo --day 2026-05-01 --model qwen3-vl-8b
 
+      tagger-daemon undo --run 20260501T093000-1a2b
+
       tagger-daemon undo --keyword blue --all --yes
     """
     from tagger_daemon.cli import undo as undo_page
     from tagger_daemon.service.undoing import Selection
 
     with told():
-        given = (paths, run_id, day, model, profile, keyword, everything)
-        if not any(given):
+        if not any((paths, run_id, day, model, profile, keyword, everything)):
             raise typer.BadParameter("say what: PATHs, --run, --day, --model, --profile, --keyword or --all")
         loaded = _load(config)
         state = StateDirectory(root=loaded.settings.state_dir)
         selection = Selection(
-            paths=tuple(Path(os.path.normpath(path.absolute())) for path in paths or ()),
+            paths=frozenset(Path(os.path.normpath(path.absolute())) for path in paths or ()),
             run=run_id,
             day=day.date() if day else None,
             model=model,
@@ -231,20 +233,8 @@ def undo(
         with undo_page.opened(loaded.settings, state) as undoer:
             if run_id is not None and (problem := undo_page.unknown_run(state, run_id)):
                 raise typer.BadParameter(problem)
-            outlook = undo_page.look(undoer, selection)
-            done = False
-            if not as_json:
-                console().print(undo_page.render(outlook))
-            if outlook.effects and not dry_run:
-                if not yes and not as_json:
-                    typer.echo(undo_page.summary(outlook, done=False))
-                if yes or typer.confirm("Take this back?", err=True):
-                    outlook, done = undo_page.carry_out(undoer, selection, outlook), True
-        if as_json:
-            typer.echo(json.dumps(outlook.to_json(done=done), indent=2))
-        else:
-            typer.echo(undo_page.summary(outlook, done=done))
-        raise typer.Exit(Exit.AMISS if outlook.failed else Exit.OK)
+            status = undo_page.conduct(undoer, selection, dry_run=dry_run, yes=yes, as_json=as_json)
+        raise typer.Exit(status)
 
 
 @app.command(epilog=TABLE)

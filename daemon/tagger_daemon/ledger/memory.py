@@ -6,6 +6,7 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from tagger_daemon.model import Draft, Memory, Outcome, Record
 
@@ -14,18 +15,24 @@ from tagger_daemon.model import Draft, Memory, Outcome, Record
 MOST_RECALLED = 20
 
 
-def remember(history: Sequence[Record], *, undone_at: str | None) -> Memory:
+def remember(
+    history: Sequence[Record],
+    *,
+    begun: Sequence[Record] = (),
+    places: frozenset[Path] = frozenset(),
+    undone_at: str | None,
+) -> Memory:
     """Say what is known of a picture.
 
     Args:
         history: its records, the newest first; failures left out.
+        begun: writes that are under way: of these, only the answers are known to be so.
+        places: the names under which it was written, as they are now.
         undone_at: when a person had our words taken back, if they are still to be left out.
     """
-    if not history:
-        return Memory(undone_at=undone_at)
     marked = next((record for record in history if record.outcome is not Outcome.PROPOSED), None)
     answers = Draft()
-    for record in history:
+    for record in (*begun, *history):
         if record.outcome is Outcome.UNDONE:
             break  # what was taken back is not to be written again from memory
         if record.answers != Draft():
@@ -33,7 +40,8 @@ def remember(history: Sequence[Record], *, undone_at: str | None) -> Memory:
             break
     return Memory(
         marker=marked.marker if marked else None,
-        rejected=history[0].rejected,
+        places=places,
+        rejected=history[0].rejected if history else (),
         undone_at=undone_at,
         answers=answers,
     )

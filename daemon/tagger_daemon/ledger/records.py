@@ -29,6 +29,10 @@ from tagger_daemon.model import (
 
 Connection = sqlite3.Connection
 
+UNDONE_KIN = """
+-- The content by which the ledger knows the photo, where the picture itself was edited since.
+ALTER TABLE undone ADD COLUMN known_as TEXT;
+"""
 UNDONE = """
 -- Pictures whose words a person had taken back: left alone until the person says otherwise.
 CREATE TABLE undone(
@@ -41,7 +45,11 @@ CREATE TABLE undone(
 def migrations() -> tuple[Migration, ...]:
     """The ledger's part of the schema."""
     schema = resources.files("tagger_daemon.ledger").joinpath("schema.sql").read_text(encoding="utf-8")
-    return (Migration(name="ledger-1", sql=schema), Migration(name="ledger-undone", sql=UNDONE))
+    return (
+        Migration(name="ledger-1", sql=schema),
+        Migration(name="ledger-undone", sql=UNDONE),
+        Migration(name="ledger-undone-kin", sql=UNDONE_KIN),
+    )
 
 
 class Ledger:
@@ -91,13 +99,21 @@ class Ledger:
         """Say what is known of a picture, by its content: what we wrote, what was refused, what was said."""
         with self._database.transaction() as db:
             query = (
-                "SELECT body FROM record WHERE content_hash = ? AND stands = 1 AND outcome <> ? "
-                "ORDER BY finished_at DESC, rowid DESC LIMIT ?"
+                "SELECT body, stands FROM record WHERE content_hash = ? AND outcome <> ? "
+                "ORDER BY stands, finished_at DESC, rowid DESC LIMIT ?"
             )
             rows = db.execute(query, (content_hash, Outcome.FAILED, MOST_RECALLED)).fetchall()
+            query = "SELECT DISTINCT path FROM record WHERE content_hash = ? AND stands = 1 AND outcome = ?"
+            places = db.execute(query, (content_hash, Outcome.WRITTEN)).fetchall()
             undone = db.execute("SELECT at FROM undone WHERE content_hash = ?", (content_hash,)).fetchone()
         history = [record_from_json(row["body"]) for row in rows]
-        return remember(history, undone_at=None if undone is None else str(undone["at"]))
+        begun = sum(not row["stands"] for row in rows)
+        return remember(
+            history[begun:],
+            begun=history[:begun],
+            places=frozenset(Path(os.fsdecode(row["path"])) for row in places),
+            undone_at=None if undone is None else str(undone["at"]),
+        )
 
     def answers_about(self, photo: Photo) -> Draft:
         """Give the newest answers about this very photo, as we left it; none where no model was asked."""
@@ -111,16 +127,26 @@ class Ledger:
         known = record is not None and record.final_fingerprint == photo.fingerprint
         return record.answers if record is not None and known else Draft()
 
-    def note_undone(self, content_hash: str, *, at: str) -> None:
-        """Have a picture left alone from now on."""
-        with self._database.transaction() as db:
-            db.execute("INSERT OR REPLACE INTO undone VALUES (?, ?)", (content_hash, at))
+    def note_undone(self, content_hash: str, *, at: str, known_as: str) -> None:
+        """Have a picture left alone from now on; one that is already keeps its date.
 
-    def forget_undone(self, content_hashes: Iterable[str]) -> None:
-        """Let pictures be tagged again."""
+        Args:
+            content_hash: of the picture as it is now.
+            at: ISO 8601 with zone.
+            known_as: the content under which its records stand.
+        """
+        with self._database.transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO undone(content_hash, at, known_as) VALUES (?, ?, ?)",
+                (content_hash, at, known_as),
+            )
+
+    def forget_undone(self, content_hashes: Iterable[str], *, at: str | None = None) -> None:
+        """Let pictures be tagged again; given a date, only those that are left alone since then."""
         with self._database.transaction() as db:
             db.executemany(
-                "DELETE FROM undone WHERE content_hash = ?", [(content,) for content in content_hashes]
+                "DELETE FROM undone WHERE content_hash = ? AND (? IS NULL OR at = ?)",
+                [(content, at, at) for content in content_hashes],
             )
 
     def moved(self, path: Path, to: Path) -> None:
@@ -168,7 +194,8 @@ def undone_photos(db: sqlite3.Connection) -> list[tuple[Path, str]]:
     """The photos whose words were taken back and that are left alone since: where they are, and which."""
     query = (
         "SELECT DISTINCT record.path, undone.content_hash FROM undone "
-        "JOIN record ON record.content_hash = undone.content_hash WHERE record.stands = 1"
+        "JOIN record ON record.content_hash = coalesce(undone.known_as, undone.content_hash) "
+        "WHERE record.stands = 1"
     )
     return [(Path(os.fsdecode(row["path"])), row["content_hash"]) for row in db.execute(query)]
 
@@ -193,42 +220,81 @@ def tagged_photos(db: sqlite3.Connection) -> Iterator[tuple[Path, Marker]]:
         yield Path(os.fsdecode(row["path"])), Marker.from_plain(json.loads(row["marker"]))
 
 
-def written_records(db: sqlite3.Connection, *, day: date | None = None) -> Iterator[tuple[Path, Record]]:
-    """Every write, all or those of one local day: where its photo is now, and the record."""
+def written_photos(
+    db: sqlite3.Connection, *, day: date | None = None, run: str | None = None, mentions: str | None = None
+) -> Iterator[tuple[Path, str]]:
+    """Give every photo that was written: where it is, and its content.
+
+    Args:
+        db: a connection, that may be a read-only one.
+        day: only what was finished on this local day.
+        run: only what was written in this run.
+        mentions: only records in which this text stands, as a whole value, somewhere.
+    """
     query = (
-        "SELECT path, body FROM record WHERE stands = 1 AND outcome = ? AND (? IS NULL OR day = ?) "
-        "ORDER BY finished_at, rowid"
+        "SELECT path, content_hash FROM record WHERE stands = 1 AND outcome = ? AND content_hash IS NOT NULL "
+        "AND (? IS NULL OR day = ?) AND (? IS NULL OR json_extract(body, '$.run') = ?) "
+        "AND (? IS NULL OR instr(body, ?) > 0) "
+        "GROUP BY path, content_hash ORDER BY min(finished_at), min(rowid)"
     )
     text = None if day is None else day.isoformat()
-    for row in db.execute(query, (Outcome.WRITTEN, text, text)):
-        yield Path(os.fsdecode(row["path"])), record_from_json(row["body"])
+    quoted = None if mentions is None else json.dumps(mentions)
+    for row in db.execute(query, (Outcome.WRITTEN, text, text, run, run, quoted, quoted)):
+        yield Path(os.fsdecode(row["path"])), row["content_hash"]
 
 
-def history_of(db: sqlite3.Connection, content_hash: str) -> list[tuple[Path, Record]]:
-    """All writes of one picture and all that was taken back, oldest first, and where each photo is now."""
+def history_of(db: sqlite3.Connection, content_hashes: Iterable[str]) -> list[tuple[Path, Record]]:
+    """All writes of these pictures and all that was taken back, oldest first, and where each photo is now."""
     query = (
-        "SELECT path, body FROM record WHERE stands = 1 AND content_hash = ? AND outcome IN (?, ?) "
-        "ORDER BY finished_at, rowid"
+        "SELECT path, body FROM record WHERE content_hash IN (SELECT value FROM json_each(?)) "
+        "AND stands = 1 AND outcome IN (?, ?) ORDER BY finished_at, rowid"
     )
-    rows = db.execute(query, (content_hash, Outcome.WRITTEN, Outcome.UNDONE))
+    rows = db.execute(query, (json.dumps(list(content_hashes)), Outcome.WRITTEN, Outcome.UNDONE))
     return [(Path(os.fsdecode(row["path"])), record_from_json(row["body"])) for row in rows]
 
 
 def places_of(db: sqlite3.Connection, content_hash: str) -> list[Path]:
     """Every name under which a picture was ever seen, the newest first."""
-    query = "SELECT path FROM record WHERE content_hash = ? GROUP BY path ORDER BY max(finished_at) DESC"
+    query = (
+        "SELECT path FROM record WHERE stands = 1 AND content_hash = ? "
+        "GROUP BY path ORDER BY max(finished_at) DESC"
+    )
     return [Path(os.fsdecode(row["path"])) for row in db.execute(query, (content_hash,))]
+
+
+def content_at(db: sqlite3.Connection, path: Path) -> str | None:
+    """Which picture was last seen under a name; None if none ever was."""
+    query = (
+        "SELECT content_hash FROM record WHERE path = ? AND stands = 1 AND content_hash IS NOT NULL "
+        "ORDER BY finished_at DESC, rowid DESC LIMIT 1"
+    )
+    row = db.execute(query, (os.fsencode(path),)).fetchone()
+    return None if row is None else str(row["content_hash"])
 
 
 def contents_below(db: sqlite3.Connection, path: Path) -> list[tuple[Path, str]]:
     """The photos that are or were at a path, or below it: name and content."""
-    prefix = os.fsencode(path)
+    # A range, which the index on the paths knows: 0 comes after the slash.
     query = (
-        "SELECT DISTINCT path, content_hash FROM record WHERE stands = 1 AND content_hash IS NOT NULL "
-        "AND (path = ? OR substr(path, 1, length(?) + 1) = CAST(? || X'2F' AS BLOB)) ORDER BY path"
+        "SELECT path, content_hash FROM record "
+        "WHERE (path = ? OR (path > ? AND path < ?)) AND stands = 1 AND content_hash IS NOT NULL "
+        "GROUP BY path, content_hash ORDER BY path"
     )
-    rows = db.execute(query, (prefix, prefix, prefix))
+    exact = os.fsencode(path)
+    prefix = exact.rstrip(b"/")
+    rows = db.execute(query, (exact, prefix + b"/", prefix + b"0"))
     return [(Path(os.fsdecode(row["path"])), row["content_hash"]) for row in rows]
+
+
+def sizes(db: sqlite3.Connection) -> Iterator[tuple[Path, str, int]]:
+    """Every photo as it was last left: where, which picture, and the bytes of its file."""
+    query = (
+        "SELECT path, content_hash, json_extract(body, '$.final_fingerprint.size') AS size FROM record "
+        "WHERE rowid IN (SELECT max(rowid) FROM record WHERE stands = 1 AND content_hash IS NOT NULL "
+        "GROUP BY path) AND size IS NOT NULL"
+    )
+    for row in db.execute(query):
+        yield Path(os.fsdecode(row["path"])), row["content_hash"], row["size"]
 
 
 def runs(db: sqlite3.Connection) -> list[tuple[str, str, int]]:

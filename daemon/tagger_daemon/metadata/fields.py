@@ -175,6 +175,11 @@ _UNFIT = re.compile(f"[{_IMPOSSIBLE}{_MISLEADING}]")
 _NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
+def read_name(tag: str) -> str:
+    """Return the name under which a written tag is shown: that of its default language."""
+    return tag.removesuffix(DEFAULT_LANGUAGE)
+
+
 def clean_text(text: str) -> str:
     """Return text as it may be written: NFC, trimmed, capped, with nothing in it that misleads a reader.
 

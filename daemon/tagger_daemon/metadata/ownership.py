@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from tagger_daemon.metadata.fields import SCHEMA_VERSION, TEXT_FIELDS, TextField
 from tagger_daemon.metadata.merge import distinct, key
@@ -46,7 +47,7 @@ def known(existing: Existing, memory: Memory) -> Existing:
     """Return what stands in the file with the marker that counts, and with all that was ever rejected."""
     marker = existing.marker
     remembered = memory.marker
-    if marker is None and remembered is not None and _recognised(existing, remembered):
+    if marker is None and remembered is not None and _recognised(existing, remembered, memory.places):
         marker, existing = remembered, existing.evolve(source_marked=True)
     elif marker is not None and remembered is not None and _same_words(marker, remembered):
         # Asked anew, another model gave the same words: nothing was written, and the file's marker is old.
@@ -121,11 +122,17 @@ def writable(name: str, existing: Existing, policy: Policy) -> bool:
             return False
 
 
-def _recognised(existing: Existing, marker: Marker) -> bool:
-    """Tell whether anything in the file is what this marker says that we wrote."""
+def _recognised(existing: Existing, marker: Marker, places: frozenset[Path]) -> bool:
+    """Tell whether anything in the file is what this marker says that we wrote.
+
+    A text tells wherever it stands. Keywords are common: those of another copy of the picture may be a
+    person's, who had the same idea.
+    """
     hashes = {TEXT_FIELDS[name].tag: text_hash(text) for name, text in existing.texts.items()}
     if any(marker.fields.get(tag) == value for tag, value in hashes.items()):
         return True
+    if existing.photo.path not in places:
+        return False
     ours = {key(word) for word in marker.keywords}
     standing = ours & {key(word) for word in existing.keywords}
     return len(standing) >= max(FEWEST_KNOWN, len(ours) / 2)

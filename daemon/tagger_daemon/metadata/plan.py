@@ -120,16 +120,12 @@ def make_plan(
     )
 
 
-def make_undo_plan(
-    existing: Existing, taken: TakenBack, *, content_hash: str | None, alone: bool
-) -> WritePlan:
+def make_undo_plan(existing: Existing, taken: TakenBack) -> WritePlan:
     """Turn what is taken back into a plan.
 
     Args:
-        existing: what stands in the target.
+        existing: what stands in the target, and whether nothing else does.
         taken: what shall stand there.
-        content_hash: of the picture data.
-        alone: nothing stands in the target but what we wrote.
     """
     values = dict(taken.values)
     if values.get(fields.IIM_CHARSET, fields.UTF8) is None and not _fits_latin(existing, values):
@@ -138,12 +134,12 @@ def make_undo_plan(
         values.pop(fields.IIM_ENVELOPE, None)
     values |= marker_values(taken.marker)
     writes = as_writes(values, existing.stands)
+    removed = {fields.read_name(write.tag) for write in writes if write.value is None}
     return WritePlan(
         existing=existing,
         result=existing.evolve(marker=taken.marker),
         writes=writes,
-        content_hash=content_hash,
-        removes=taken.created and alone and all(write.value is None for write in writes),
+        removes=taken.created and existing.ours_alone and existing.stands.keys() <= removed,
     )
 
 
@@ -168,11 +164,6 @@ def as_writes(values: Mapping[str, NewValue], stands: Mapping[str, TagValue]) ->
             continue
         writes.append(TagWrite(tag=_WRITE_NAMES.get(tag, tag), value=wanted, before=stands.get(tag)))
     return tuple(writes)
-
-
-def read_name(tag: str) -> str:
-    """Return the name under which a written tag is shown: that of its default language."""
-    return tag.removesuffix(fields.DEFAULT_LANGUAGE)
 
 
 def marker_values(marker: Marker | None) -> dict[str, NewValue]:

@@ -137,8 +137,8 @@ def read_existing(
     )
 
 
-def read_target(exiftool: ExifTool, photo: Photo, target: Path) -> tuple[Existing, bool]:
-    """Return what stands in one file that we wrote for a photo, and whether nothing else stands there.
+def read_target(exiftool: ExifTool, photo: Photo, target: Path) -> Existing:
+    """Return what stands in one file that we wrote for a photo.
 
     Raises:
         PhotoGone: the photo is not there.
@@ -152,18 +152,22 @@ def read_target(exiftool: ExifTool, photo: Photo, target: Path) -> tuple[Existin
     else:
         (seen, own), charset = _show_sidecar(exiftool, target), ()
     has_iptc = embedded and _keeps_iim(photo, own)
-    existing = Existing(
+    return Existing(
         photo=photo,
         source=target,
         embedded=embedded,
         source_fingerprint=seen,
+        ours_alone=not embedded and content_of(own) <= set(fields.WRITABLE),
         stands=gather.stands(own, with_iim=has_iptc, undeclared_utf8=bool(charset)),
         has_iptc=has_iptc,
         iim_beyond_latin=gather.iim_beyond_latin(own),
         marker=gather.marker([own]),
     )
-    others = [name for name in own.nodes if name.startswith("XMP-") and not name.startswith(WRAPPING)]
-    return existing, not embedded and set(others) <= set(fields.WRITABLE)
+
+
+def content_of(sidecar: Properties) -> set[str]:
+    """Return the names of all that a sidecar says."""
+    return {name for name in sidecar.nodes if name.startswith("XMP-") and not name.startswith(WRAPPING)}
 
 
 def _keeps_iim(photo: Photo, image: Properties) -> bool:

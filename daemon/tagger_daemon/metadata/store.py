@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -129,30 +130,29 @@ class MetadataStore:
             return plan
         return plan.evolve(original=place_of(self._originals, plan, content))
 
+    def read_written(self, photo: Photo, target: Path) -> Existing:
+        """Return what stands in a file that we wrote for a photo; a sidecar that is not there holds nothing.
+
+        Raises what `read_target` raises.
+        """
+        if target != photo.path and not os.path.lexists(target):
+            return Existing(photo=photo, source=target, embedded=False, source_fingerprint=None)
+        return read_target(self._exiftool, photo, target)
+
     def plan_undo(
-        self,
-        photo: Photo,
-        target: Path,
-        history: Sequence[Record],
-        chosen: Sequence[str],
-        words: Sequence[str],
+        self, existing: Existing, history: Sequence[Record], chosen: Collection[str], words: Sequence[str]
     ) -> tuple[WritePlan, TakenBack]:
         """Return how writes into a file are taken back, and what that comes to.
 
         Args:
-            photo: as it is now.
-            target: the file that was written, the photo or its sidecar.
+            existing: what stands there, by `read_written`.
             history: all that was written into it and taken back from it, oldest first.
             chosen: ids of the writes that are taken back.
             words: only these keywords; empty: everything.
-
-        Raises what `read_target` and `content_hash` raise.
         """
-        existing, alone = read_target(self._exiftool, photo, target)
         now = self._now().isoformat(timespec="seconds")
         taken = take_back(history, chosen, words=words, stands=existing.stands, now=now)
-        content = self.content_hash(photo)
-        return make_undo_plan(existing, taken, content_hash=content, alone=alone), taken
+        return make_undo_plan(existing, taken), taken
 
     def carries(self, record: Record) -> bool:
         """Tell whether a write that was intended has taken place: its values stand in its target.
@@ -163,7 +163,7 @@ class MetadataStore:
         photo = record.photo.evolve(fingerprint=identity(record.photo.path))
         if not target.exists():
             return record.outcome is Outcome.UNDONE  # which removes a sidecar that was ours alone
-        existing, _ = read_target(self._exiftool, photo, target)
+        existing = read_target(self._exiftool, photo, target)
         wanted = {tag: value for tag, value in record.after.items() if tag != IIM_DIGEST}
         return all(
             existing.stands.get(tag) == (str(value) if isinstance(value, int) else value)

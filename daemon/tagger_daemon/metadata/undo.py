@@ -2,8 +2,9 @@
 
 Pure. Every write left a layer on each tag that it changed: what stood there, and what stands there since.
 Taking a write back removes its layers. Where the topmost goes, and its value still stands, what stood below
-comes back, exactly; where a later write lies above, the value stays, and that write then lies on what stood
-below the one that went.
+comes back, exactly, down to the first value that a person put there; where a later write lies above, the
+value stays, and that write then lies on what stood below the one that went. Of a list only those entries go
+that are ours by the marker of a write that goes and of none that stays.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tagger_daemon.metadata import fields
-from tagger_daemon.metadata.merge import key, leaf
+from tagger_daemon.metadata import fields, gather
+from tagger_daemon.metadata.merge import distinct, key, leaf
+from tagger_daemon.metadata.properties import Properties
 from tagger_daemon.model import Marker, NewValue, Outcome, Record, TagValue, Value, text_hash
 
 #: Tags that only say something about the others: they follow, and are not counted.
@@ -48,6 +50,7 @@ class TakenBack(Value):
     created: bool = False  # the file itself was ours
     undoes: tuple[str, ...] = ()  # ids of the records that are taken back
     marker: Marker | None = None  # what is left of ours
+    rejected: tuple[str, ...] = ()  # keywords and entries of ours that a person had removed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,9 +60,11 @@ class _Layer(Value):
     id: str
     before: TagValue | None
     after: TagValue | None
+    ours: frozenset[str] = frozenset()  # keys of a list's entries that are ours since
+    changed: bool = True  # False: the write left this list as it was
 
 
-_Stacks = Mapping[str, tuple[_Layer, ...]]
+_Stack = tuple[_Layer, ...]
 
 
 def standing_records(history: Sequence[Record]) -> tuple[Record, ...]:
@@ -68,6 +73,14 @@ def standing_records(history: Sequence[Record]) -> tuple[Record, ...]:
     return tuple(
         record for record in history if record.outcome is Outcome.WRITTEN and record.id not in undone
     )
+
+
+def marker_of(record: Record) -> Marker | None:
+    """Return the marker that a write left; records of before it was kept have it among their values."""
+    if record.marker is not None:
+        return record.marker
+    nodes = {tag: (_tuple(value),) for tag, value in record.after.items() if tag in fields.MARKER}
+    return gather.marker((Properties(nodes=nodes),))
 
 
 def take_back(
@@ -88,173 +101,280 @@ def take_back(
         now: ISO 8601 with zone.
     """
     known = {record.id: record for record in standing_records(history)}
-    ids = tuple(id_ for id_ in known if id_ in set(chosen))
-    before = _stacks(history)
-    after = _without_words(before, ids, words) if words else _without(before, ids)
+    wanted = frozenset(chosen)
+    ids = tuple(id_ for id_ in known if id_ in wanted)
+    stacks = _stacks(history)
     values: dict[str, NewValue] = {}
+    owned: dict[str, frozenset[str]] = {}
     counts: dict[str, list[str]] = {"restored": [], "edited": [], "gone": [], "covered": []}
-    for tag, stack in before.items():
-        if tag in BOOKKEEPING or not any(layer.id in ids for layer in stack):
+    for tag, stack in stacks.items():
+        if tag in BOOKKEEPING:
             continue
         now_there = stands.get(tag)
+        value: TagValue | None
         if tag in _VISIBLE_LISTS:
-            wanted, verdict = _list_value(stack, after[tag], ids, _tuple(now_there), words)
+            value, owned[tag], verdict = _list_value(stack, wanted, _tuple(now_there), words)
         elif words:
             continue
         else:
-            wanted, verdict = _text_value(stack, after[tag], now_there)
-        if wanted != now_there:
-            values[tag] = wanted
+            value, verdict = _text_value(stack, wanted, now_there)
+        if not any(layer.id in wanted for layer in stack):
+            continue
+        if value != now_there:
+            values[tag] = value
         if not tag.startswith("IPTC:"):  # the same fields once more
             counts[verdict].append(tag)
-    left = [record for record in known.values() if words or record.id not in ids]
-    whole = not left
-    marker = None if whole else _marker(left[-1], after, {**stands, **values}, words)
-    values |= _bookkeeping(history, stands, values, whole=whole, now=now)
+    left = [record for record in known.values() if words or record.id not in wanted]
+    rejected = _rejected(stacks, stands)
+    values |= _bookkeeping(history, stands, values, whole=not left, now=now)
+    marker = None
+    if left:
+        after = {tag: _without(stack, tag, wanted) for tag, stack in stacks.items()} if not words else stacks
+        marker = _marker(left[-1], after, {**stands, **values}, owned, (*rejected, *words))
     return TakenBack(
         values=values,
         restored=tuple(counts["restored"]),
         edited=tuple(counts["edited"]),
         gone=tuple(counts["gone"]),
-        whole=whole,
-        created=whole and bool(known) and next(iter(known.values())).created,
+        whole=not left,
+        created=not left and bool(known) and next(iter(known.values())).created,
         undoes=ids,
         marker=marker,
+        rejected=rejected,
     )
 
 
-def _stacks(history: Sequence[Record]) -> dict[str, tuple[_Layer, ...]]:
+def _stacks(history: Sequence[Record]) -> dict[str, _Stack]:
     """Return the layers on every tag, the oldest first, without those that were taken back before."""
-    stacks: dict[str, tuple[_Layer, ...]] = {}
+    stacks: dict[str, _Stack] = {}
     for record in history:
         if record.outcome is Outcome.UNDONE:
-            words = record.undone_words
-            stacks = (
-                _without_words(stacks, record.undoes, words) if words else _without(stacks, record.undoes)
-            )
+            ids = frozenset(record.undoes)
+            for tag, stack in stacks.items():
+                if not record.undone_words:
+                    stacks[tag] = _still_ours(_without(stack, tag, ids), tag, record)
+                elif tag in _VISIBLE_LISTS:
+                    stacks[tag] = _without_entries(stack, ids, record.undone_words)
             continue
-        for tag, value in record.after.items():
+        after = {fields.read_name(tag): value for tag, value in record.after.items()}
+        before = {fields.read_name(tag): value for tag, value in record.before.items()}
+        for tag in (*after, *(_VISIBLE_LISTS & stacks.keys() - after.keys())):
+            value = after.get(tag)
             layer = _Layer(
                 id=record.id,
-                before=record.before.get(tag),
+                before=before.get(tag),
                 after=str(value) if isinstance(value, int) else value,
+                changed=tag in after,
             )
-            stacks[tag] = (*stacks.get(tag, ()), layer)
-    return stacks
+            below = stacks.get(tag, ())
+            stacks[tag] = (*below, layer.evolve(ours=_ours(record, tag, layer, below)))
+    return {tag: stack for tag, stack in stacks.items() if any(layer.changed for layer in stack)}
 
 
-def _without(stacks: _Stacks, ids: Iterable[str]) -> dict[str, tuple[_Layer, ...]]:
+def _ours(record: Record, tag: str, layer: _Layer, below: _Stack) -> frozenset[str]:
+    """Return the keys of a list's entries that are ours after a write: by its marker, if that says so."""
+    listed = _listed(record.marker, tag)
+    if listed is not None:
+        return listed
+    before = below[-1].ours if below else frozenset()
+    if not layer.changed:
+        return before
+    stood, stands = _keys(_tuple(layer.before)), _keys(_tuple(layer.after))
+    return before & stands | stands - stood
+
+
+def _listed(marker: Marker | None, tag: str) -> frozenset[str] | None:
+    """Return the keys of the entries of a list that a marker names; None if there is no marker."""
+    if marker is None:
+        return None
+    match tag:
+        case fields.KEYWORDS:
+            return _keys(marker.keywords)
+        case fields.IIM_KEYWORDS:
+            return _all_keys(marker.keywords)
+        case fields.HIERARCHICAL:
+            return _keys(marker.hierarchy)
+        case fields.TAGS_LIST:
+            return _keys(marker.tags)
+        case _:
+            return frozenset()
+
+
+def _still_ours(stack: _Stack, tag: str, record: Record) -> _Stack:
+    """Leave out of what is ours what a person had removed when a later write was taken back."""
+    listed = _listed(record.marker, tag)
+    if not stack or listed is None or tag not in _VISIBLE_LISTS:
+        return stack
+    return (*stack[:-1], stack[-1].evolve(ours=stack[-1].ours & listed))
+
+
+def _without(stack: _Stack, tag: str, ids: frozenset[str]) -> _Stack:
     """Remove the layers of some writes; the layer above one that goes stands on what that one stood on."""
-    ids = frozenset(ids)
-    left: dict[str, tuple[_Layer, ...]] = {}
-    for tag, stack in stacks.items():
-        kept: list[_Layer] = []
-        ground: list[TagValue | None] = []  # what the lowest of a run of removed layers stood on
-        for layer in stack:
-            if layer.id in ids:
-                ground = ground or [layer.before]
-                continue
-            kept.append(layer.evolve(before=ground[0]) if ground else layer)
-            ground = []
-        left[tag] = tuple(kept)
-    return left
+    kept: list[_Layer] = []
+    for at, layer in enumerate(stack):
+        below = stack[:at]
+        if layer.id in ids:
+            continue
+        if not below or below[-1].id not in ids:
+            kept.append(layer)
+        elif tag not in _VISIBLE_LISTS:
+            kept.append(layer.evolve(before=_text_below(layer.before, below, ids)))
+        else:
+            # A write that left the list as it was takes over what it found, as far as that is its own too.
+            after = layer.after if layer.changed else _last_left(below)
+            before, _ = _list_below(_tuple(layer.before if layer.changed else after), below, ids)
+            kept.append(layer.evolve(before=before or None, after=after, changed=True))
+    return tuple(kept)
 
 
-def _without_words(
-    stacks: _Stacks, ids: Iterable[str], words: Sequence[str]
-) -> dict[str, tuple[_Layer, ...]]:
-    """Remove single keywords from the layers, where one of these writes added them."""
-    ids = frozenset(ids)
-    keys = _all_keys(words)
-    left = dict(stacks)
-    for tag in _VISIBLE_LISTS & stacks.keys():
-        doomed: set[str] = set()
-        kept = []
-        for layer in stacks[tag]:
-            before = _drop(_tuple(layer.before), doomed)
-            if layer.id in ids:
-                doomed |= {key(word) for word in _added(layer) if key(_last(word)) in keys}
-            kept.append(layer.evolve(before=before, after=_drop(_tuple(layer.after), doomed)))
-        left[tag] = tuple(kept)
-    return left
+def _last_left(stack: _Stack) -> TagValue | None:
+    """Return what the last write left that changed anything."""
+    return next((layer.after for layer in reversed(stack) if layer.changed), None)
+
+
+def _without_entries(stack: _Stack, ids: frozenset[str], words: Sequence[str]) -> _Stack:
+    """Remove single keywords from the layers, from the first of these writes on."""
+    doomed = _meant(stack, ids, words)
+    left: list[_Layer] = []
+    below: frozenset[str] = frozenset()
+    for layer in stack:
+        begun = any(one.id in ids for one in left)
+        if begun or layer.id in ids:
+            before = _drop(_tuple(layer.before), doomed & below) if begun else layer.before
+            after = _drop(_tuple(layer.after), doomed & layer.ours)
+            left.append(layer.evolve(before=before, after=after, ours=layer.ours - doomed))
+        else:
+            left.append(layer)
+        below = layer.ours
+    return tuple(left)
 
 
 def _text_value(
-    stack: Sequence[_Layer], left: Sequence[_Layer], now_there: TagValue | None
+    stack: _Stack, ids: frozenset[str], now_there: TagValue | None
 ) -> tuple[TagValue | None, str]:
     """Return what a text's tag shall hold, and what is to be said of it."""
     top = stack[-1]
-    if left and left[-1].id == top.id:
+    if top.id not in ids:
         return now_there, "covered"  # by a later write, which stays
     if now_there is None and top.after is not None:
         return None, "gone"
     if now_there != top.after:
         return now_there, "edited"
-    return _below(stack, left), "restored"
+    return _text_below(now_there, stack, ids), "restored"
 
 
-def _list_value(
-    stack: Sequence[_Layer],
-    left: Sequence[_Layer],
-    ids: Iterable[str],
-    now_there: tuple[str, ...],
-    words: Sequence[str],
-) -> tuple[TagValue | None, str]:
-    """Return what a list shall hold, and what is to be said of it: a person's own changes of it stay."""
-    removed = [layer for layer in stack if layer.id in frozenset(ids)]
-    top_goes = not words and removed[-1].id == stack[-1].id
-    if top_goes and now_there == _tuple(stack[-1].after):
-        return _below(stack, left), "restored"
-    remaining = _keys(word for layer in left for word in _added(layer))
-    doomed = _keys(word for layer in removed for word in _added(layer)) - remaining
-    if words:
-        keys = _all_keys(words)
-        doomed = {key(word) for layer in removed for word in _added(layer) if key(_last(word)) in keys}
-    kept = _drop(now_there, doomed)
-    # What the removed layers had taken out comes back, unless it stands there or what is below lacks it.
-    below = _keys(_tuple(_below(stack, left))) if top_goes else set()
-    back = tuple(
-        word
-        for layer in removed
-        for word in _tuple(layer.before)
-        if key(word) not in _keys(_tuple(layer.after)) | _keys(now_there) and key(word) in below
-    )
-    wanted = (*kept, *dict.fromkeys(back))
-    if wanted != now_there:
-        return wanted or None, "restored"
-    # Nothing to be taken back: a person did it already, or a later write has the words too.
-    return now_there or None, "gone" if doomed else "covered"
-
-
-def _below(stack: Sequence[_Layer], left: Sequence[_Layer]) -> TagValue | None:
-    """Return what stood below the run of layers that goes from the top."""
-    kept = {layer.id for layer in left}
-    value = stack[-1].after
+def _text_below(value: TagValue | None, stack: _Stack, ids: frozenset[str]) -> TagValue | None:
+    """Return what stood below the layers that go, from the top down to the first that a person covered."""
     for layer in reversed(stack):
-        if layer.id in kept:
+        if layer.id not in ids or layer.after != value:
             break
         value = layer.before
     return value
 
 
+def _list_value(
+    stack: _Stack, ids: frozenset[str], now_there: tuple[str, ...], words: Sequence[str]
+) -> tuple[TagValue | None, frozenset[str], str]:
+    """Return what a list shall hold, what of it is ours then, and what is to be said of it."""
+    if words:
+        doomed = _meant(stack, ids, words)
+        value, owned = _drop(now_there, doomed & stack[-1].ours), stack[-1].ours - doomed
+        going = bool(doomed)
+    else:
+        removed = stack[-1].ours - _keys(now_there)  # by a person
+        value, owned = _list_below(now_there, stack, ids, removed)
+        going = bool(_claimed(stack, ids) - _staying(stack, ids))
+    if value != now_there:
+        return value or None, owned, "restored"
+    # Nothing to be taken back: a person did it already, or a write that stays has the words too.
+    return now_there or None, owned, "gone" if going else "covered"
+
+
+def _list_below(
+    value: tuple[str, ...], stack: _Stack, ids: frozenset[str], refused: frozenset[str] = frozenset()
+) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return a list without what the layers that go have put into it, and what of it is ours then.
+
+    As long as the topmost layer goes, and what it left is what stands on it, what it found comes back, in its
+    order. Else a person has changed the list: their changes stay, and entries go and come one by one.
+    """
+    while stack and stack[-1].id in ids and (not stack[-1].changed or _tuple(stack[-1].after) == value):
+        value = _tuple(stack[-1].before) if stack[-1].changed else value
+        stack = stack[:-1]
+    staying = _staying(stack, ids)
+    doomed = _claimed(stack, ids) - staying
+    owned = stack[-1].ours if stack else frozenset()
+    kept = _drop(value, doomed & owned)
+    back: list[str] = []
+    for layer in reversed(stack):
+        if layer.id not in ids:
+            break
+        taken_out = _keys(_tuple(layer.before)) - _keys(_tuple(layer.after))
+        returning = taken_out & staying - refused
+        back[:0] = [word for word in _tuple(layer.before) if key(word) in returning]
+    result = (*kept, *distinct(back, _keys(kept)))
+    return result, (owned - doomed | _keys(back)) & _keys(result)
+
+
+def _claimed(stack: _Stack, ids: frozenset[str]) -> frozenset[str]:
+    """Return the keys of the entries that some writes left there as ours."""
+    return frozenset(entry for layer in stack if layer.id in ids for entry in layer.ours)
+
+
+def _staying(stack: _Stack, ids: frozenset[str]) -> frozenset[str]:
+    """Return the keys of the entries that are ours by the newest write that stays."""
+    return next((layer.ours for layer in reversed(stack) if layer.id not in ids), frozenset())
+
+
+def _meant(stack: _Stack, ids: frozenset[str], words: Sequence[str]) -> frozenset[str]:
+    """Return the keys of our entries, of some writes, whose keyword is one of these."""
+    keys = _all_keys(words)
+    return frozenset(entry for entry in _claimed(stack, ids) if key(_last(entry)) in keys)
+
+
+def _rejected(stacks: Mapping[str, _Stack], stands: Mapping[str, TagValue]) -> tuple[str, ...]:
+    """Return our entries that a person has removed since; none where nothing of ours stands any more.
+
+    A file from which everything has gone was stripped, or made anew: no keyword in particular was refused.
+    """
+    missing: list[str] = []
+    known = fields.MARKER_SCHEMA in stands
+    for tag, stack in stacks.items():
+        if tag in _TEXT_TAGS:
+            known |= tag in stands and stands[tag] == stack[-1].after
+        if tag in _VISIBLE_LISTS and stack:
+            there = _keys(_tuple(stands.get(tag)))
+            known |= bool(stack[-1].ours & there)
+            if tag != fields.IIM_KEYWORDS:
+                spelt = {key(word): word for layer in stack for word in _tuple(layer.after)}
+                missing += [spelt.get(entry, entry) for entry in sorted(stack[-1].ours - there)]
+    return distinct(missing) if known else ()
+
+
 def _marker(
-    record: Record, stacks: _Stacks, stands: Mapping[str, NewValue], words: Sequence[str]
+    record: Record,
+    stacks: Mapping[str, _Stack],
+    stands: Mapping[str, NewValue],
+    owned: Mapping[str, frozenset[str]],
+    rejected: Sequence[str],
 ) -> Marker | None:
     """Return the marker of what is left of ours: the newest write's, without what was taken back."""
-    if record.marker is None:
+    marker = marker_of(record)
+    if marker is None:
         return None
-    hashes = {tag: text_hash(str(stacks[tag][-1].after)) for tag in _TEXT_TAGS if stacks.get(tag)}
+    texts = {tag: stacks[tag][-1].after for tag in _TEXT_TAGS if stacks.get(tag)}
 
     def ours(tag: str) -> tuple[str, ...]:
-        added = _keys(word for layer in stacks.get(tag, ()) for word in _added(layer))
-        return tuple(word for word in _tuple(stands.get(tag)) if key(word) in added)
+        return tuple(word for word in _tuple(stands.get(tag)) if key(word) in owned.get(tag, ()))
 
-    return record.marker.evolve(
-        fields=hashes,
-        keywords=ours(fields.KEYWORDS),
-        hierarchy=ours(fields.HIERARCHICAL),
-        tags=ours(fields.TAGS_LIST),
-        rejected=tuple(dict.fromkeys((*record.marker.rejected, *words))),
+    lists = {tag: ours(tag) for tag in (fields.KEYWORDS, fields.HIERARCHICAL, fields.TAGS_LIST)}
+    there = _keys(word for words in lists.values() for word in words)
+    return marker.evolve(
+        fields={tag: text_hash(str(text)) for tag, text in texts.items() if text is not None},
+        keywords=lists[fields.KEYWORDS],
+        hierarchy=lists[fields.HIERARCHICAL],
+        tags=lists[fields.TAGS_LIST],
+        rejected=distinct((*marker.rejected, *rejected), there),
     )
 
 
@@ -267,40 +387,48 @@ def _bookkeeping(
     now: str,
 ) -> dict[str, NewValue]:
     """Return what the tags shall hold that say something about the others."""
-    first = _before_all(history)
-    last = {tag: value for record in history for tag, value in record.after.items()}
+    changes = _since_nothing_was_ours(history)
     follow: dict[str, NewValue] = {}
     if whole:
         for tag in (fields.METADATA_DATE, fields.SIDECAR_FOR, fields.IIM_CHARSET, fields.IIM_ENVELOPE):
-            if tag in first and stands.get(tag) == last.get(tag):
-                follow[tag] = first[tag]
+            stack = tuple(
+                _Layer(id=record.id, before=record.before.get(tag), after=_text(record.after[tag]))
+                for record in changes
+                if tag in record.after
+            )
+            if tag == fields.METADATA_DATE and any(map(_is_old, changes)):
+                continue  # which date stood there is not known
+            below = _text_below(stands.get(tag), stack, frozenset(layer.id for layer in stack))
+            if below != stands.get(tag):
+                follow[tag] = below
         if fields.IIM_CHARSET not in follow:  # the version belongs to the declaration
             follow.pop(fields.IIM_ENVELOPE, None)
     elif values:
         follow[fields.METADATA_DATE] = fields.exiftool_date(now)
-    if fields.IIM_DIGEST in first and any(tag.startswith("IPTC:") for tag in (*values, *follow)):
-        restored = whole and first[fields.IIM_DIGEST] is None
+    digests = [record.before[fields.IIM_DIGEST] for record in changes if fields.IIM_DIGEST in record.before]
+    if digests and any(tag.startswith("IPTC:") for tag in (*values, *follow)):
+        restored = whole and digests[0] is None
         follow[fields.IIM_DIGEST] = None if restored else fields.NEW_DIGEST
     return follow
 
 
-def _before_all(history: Sequence[Record]) -> dict[str, TagValue | None]:
-    """Return what stood in each tag before our first write that still stands in part."""
-    first: dict[str, TagValue | None] = {}
+def _since_nothing_was_ours(history: Sequence[Record]) -> list[Record]:
+    """Return the records since our first write of which anything still stands."""
+    changes: list[Record] = []
     standing: set[str] = set()
     for record in history:
+        changes.append(record)
         if record.outcome is Outcome.WRITTEN:
             standing.add(record.id)
-            first = {**record.before, **first}
         elif not record.undone_words:
             standing -= set(record.undoes)
-            first = first if standing else {}
-    return first
+            changes = changes if standing else []
+    return changes
 
 
-def _added(layer: _Layer) -> tuple[str, ...]:
-    stood = _keys(_tuple(layer.before))
-    return tuple(word for word in _tuple(layer.after) if key(word) not in stood)
+def _is_old(record: Record) -> bool:
+    """Tell whether a write was recorded before all that it replaced was noted."""
+    return record.outcome is Outcome.WRITTEN and record.marker is None
 
 
 def _drop(words: Sequence[str], keys: Iterable[str]) -> tuple[str, ...]:
@@ -308,11 +436,11 @@ def _drop(words: Sequence[str], keys: Iterable[str]) -> tuple[str, ...]:
     return tuple(word for word in words if key(word) not in keys)
 
 
-def _all_keys(words: Iterable[str]) -> set[str]:
+def _all_keys(words: Iterable[str]) -> frozenset[str]:
     """Return the keys of keywords, and of what the legacy block holds of them."""
-    return {
-        key(form) for word in words for form in (word, fields.cut_bytes(word, fields.LONGEST_IIM_KEYWORD))
-    }
+    return _keys(
+        form for word in words for form in (word, fields.cut_bytes(word, fields.LONGEST_IIM_KEYWORD))
+    )
 
 
 def _last(entry: str) -> str:
@@ -320,8 +448,12 @@ def _last(entry: str) -> str:
     return leaf(leaf(entry), "/")
 
 
-def _keys(words: Iterable[str]) -> set[str]:
-    return {key(word) for word in words}
+def _keys(words: Iterable[str]) -> frozenset[str]:
+    return frozenset(key(word) for word in words)
+
+
+def _text(value: NewValue) -> TagValue | None:
+    return str(value) if isinstance(value, int) else value
 
 
 def _tuple(value: NewValue) -> tuple[str, ...]:

@@ -74,10 +74,13 @@ class Journal:
         """Say what is known of a picture, by its content."""
         return await asyncio.to_thread(self._ledger.recall, content_hash)
 
-    async def answers_about(self, photo: Photo) -> Draft:
-        """Give the newest answers about this very photo, of a journey under way or the last one."""
-        draft = await asyncio.to_thread(self._backlog.draft_of, photo)
-        return draft if draft != Draft() else await asyncio.to_thread(self._ledger.answers_about, photo)
+    async def answers_about(self, photo: Photo) -> Draft | None:
+        """Give the newest answers about a photo, of a journey under way or the last one; None: not known."""
+        return await asyncio.to_thread(self._answers_about, photo)
+
+    def _answers_about(self, photo: Photo) -> Draft | None:
+        draft = self._backlog.draft_of(photo)
+        return draft if draft is None or draft != Draft() else self._ledger.answers_about(photo)
 
     async def intend(self, record: Record) -> None:
         """Note what is about to be written."""

@@ -168,7 +168,8 @@ class Daemon:
 
     def _recover(self, metadata: MetadataStore) -> None:
         sweep_folders([folder.path for folder in self.settings.folders])
-        take_up(self._database, self._backlog, self._ledger)
+        by_hand = self.state.is_being_undone()
+        take_up(self._database, self._backlog, self._ledger, by_hand=by_hand)
         settle_intentions(
             self._database,
             self._backlog,

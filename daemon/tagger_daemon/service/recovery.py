@@ -20,10 +20,13 @@ from tagger_daemon.reports.audit import AuditLog
 from tagger_daemon.service.clock import boot_id, local_now, now_ms
 
 
-def take_up(database: Database, backlog: Backlog, ledger: Ledger) -> None:
-    """Hand what was being worked on back to the queue; what we died of too often is failed, visibly."""
+def take_up(database: Database, backlog: Backlog, ledger: Ledger, *, by_hand: bool = False) -> None:
+    """Hand what was being worked on back to the queue; what we died of too often is failed, visibly.
+
+    `by_hand`: an `undo` is at work, and keeps what it holds.
+    """
     with database.transaction():
-        for job in backlog.recover(now=now_ms(), boot=boot_id()):
+        for job in backlog.recover(now=now_ms(), boot=boot_id(), by_hand=by_hand):
             logger.warning("{}: failed: {}", job.photo.path, CRASHED)
             ledger.add(
                 failed_record(job, now=local_now(), reason=CRASHED, attempts=job.attempts, steps=Steps())

@@ -56,6 +56,11 @@ class StateDirectory(Value):
         """Held by the one running daemon for as long as it lives."""
         return self.root / "tagger.lock"
 
+    @property
+    def undo_lock(self) -> Path:
+        """Held by the one `undo` that is at work."""
+        return self.root / "undo.lock"
+
     def make(self) -> None:
         """Create the folders.
 
@@ -83,24 +88,24 @@ class StateDirectory(Value):
             AlreadyRunning: another process holds it.
             ConfigurationError: the lock file is not ours to open.
         """
-        try:
-            descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise ConfigurationError(
-                f"{self.lock} cannot be opened: {error.strerror}. "
-                "If another user ran the daemon here once, give this user all of its files."
-            ) from error
-        for _ in range(LOCK_TRIES):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(LOCK_PAUSE)
-            else:
-                return descriptor
-        os.close(descriptor)
-        raise AlreadyRunning(
-            f"a tagger-daemon is running on {self.root} already; `tagger-daemon status` shows it"
-        )
+        descriptor = _take(self.lock)
+        if descriptor is None:
+            raise AlreadyRunning(
+                f"a tagger-daemon is running on {self.root} already; `tagger-daemon status` shows it"
+            )
+        return descriptor
+
+    def acquire_undo(self) -> int:
+        """Become the one `undo` at work on this directory; as for `acquire`.
+
+        Raises:
+            StateUnavailable: another one is at work.
+            ConfigurationError: the lock file is not ours to open.
+        """
+        descriptor = _take(self.undo_lock)
+        if descriptor is None:
+            raise StateUnavailable(f"another `undo` is at work on {self.root}; try again when it has ended")
+        return descriptor
 
     def is_held(self) -> bool:
         """Tell whether a daemon runs here.
@@ -108,19 +113,11 @@ class StateDirectory(Value):
         Raises:
             StateUnavailable: this user may not look.
         """
-        try:
-            descriptor = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise StateUnavailable(f"{self.lock} cannot be opened: {error.strerror}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+        return _is_taken(self.lock)
+
+    def is_being_undone(self) -> bool:
+        """Tell whether an `undo` is at work here; raises what `is_held` raises."""
+        return _is_taken(self.undo_lock)
 
     def write_status(self, status: Mapping[str, Any]) -> None:
         """Replace the status file in one step.
@@ -148,3 +145,39 @@ class StateDirectory(Value):
         except (OSError, ValueError) as error:
             raise StateUnavailable(f"{self.status} cannot be read: {error}") from error
         return status
+
+
+def _take(lock: Path) -> int | None:
+    """Lock a file and return its descriptor; None: another process has it."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{lock} cannot be opened: {error.strerror}. "
+            "If another user ran the daemon here once, give this user all of its files."
+        ) from error
+    for _ in range(LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE)
+        else:
+            return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _is_taken(lock: Path) -> bool:
+    try:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StateUnavailable(f"{lock} cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
