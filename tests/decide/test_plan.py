@@ -446,7 +446,16 @@ def test_a_marker_that_is_nested_without_end_counts_as_one_without_hashes() -> N
 XMP = "<x:xmpmeta xmlns:x='adobe:ns:meta/'><r:RDF xmlns:r='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>{}</r:RDF></x:xmpmeta>"
 
 
-@pytest.mark.parametrize("content", [b"", b" \n", EMPTY, b"\xef\xbb\xbf" + XMP.format("").encode()])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b" \n",
+        EMPTY,
+        b"\xef\xbb\xbf" + XMP.format("").encode(),
+        XMP.format("<r:Description about=''/><r:Description about='' xmlns:a='b' a:c='d'/>").encode(),
+    ],
+)
 def test_sound_sidecars_pass(content: bytes) -> None:
     check_sidecar(content, "IMG.xmp")
 
