@@ -13,6 +13,8 @@ from support.metadata_files import draw, photo_at, stamp, tell
 from support.studio import Studio, by_model, open_studio
 from tagger_daemon.ledger import records
 from tagger_daemon.model import Draft, JobState, Mode, Outcome
+from tagger_daemon.service.recovery import settle_intentions
+from tagger_daemon.service.undoing import Selection
 
 FIRST = by_model("eyes-1", caption="A dog.", keywords=("dog", "beach", "blue"), description="One dog.")
 SECOND = by_model("eyes-2", caption="Two cats.", keywords=("cat", "sea"), description="Cats at sea.")
@@ -106,3 +108,32 @@ def test_a_marker_that_no_program_of_ours_wrote_harms_nobody(studio: Studio) -> 
         studio.metadata._exiftool.ask(values, "-overwrite_original", str(path))
     assert studio.tag(path, *FIRST).outcome is Outcome.WRITTEN
     assert tell(path, "XMP-dc:Title") == "A dog."
+
+
+def test_an_undoing_that_was_killed_before_it_wrote_leaves_no_trace(studio: Studio) -> None:
+    path = draw(studio.folder / "a.jpg").path
+    studio.tag(path, *FIRST)
+    undoer = studio.undoer()
+    (found,) = undoer.find(Selection())[0]
+    effect = undoer.effect(found, None)
+    assert effect is not None
+    record = undoer._record(effect)
+    assert record.content_hash is not None
+    with studio.database.transaction():
+        studio.ledger.intend(record)
+        studio.ledger.note_undone(record.content_hash, at=record.finished_at, known_as=record.content_hash)
+    settle_intentions(studio.database, studio.backlog, studio.ledger, studio.metadata, now=9)
+    assert studio.ledger.intended() == []
+    assert studio.tag(path, *SECOND).outcome is Outcome.WRITTEN
+
+
+def test_a_copy_that_was_undone_and_removed_does_not_stand_for_the_photo(studio: Studio) -> None:
+    path = draw(studio.folder / "a.jpg").path
+    studio.tag(path, *FIRST)
+    copy = studio.folder / "b.jpg"
+    copy.write_bytes(path.read_bytes())
+    studio.tag(copy, *FIRST)
+    studio.undo(copy)
+    copy.unlink()
+    assert len(studio.undo(path)) == 1
+    assert tell(path, "XMP-dc:Title") == ""

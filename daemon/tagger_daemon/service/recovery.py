@@ -66,7 +66,10 @@ def settle_intentions(
             logger.info("{}: {}; whether it was written is found out later", record.photo.path.name, error)
             continue
         if seen is None or not took_place:
-            ledger.forget(record)
+            with database.transaction():
+                ledger.forget(record)
+                if record.outcome is Outcome.UNDONE and record.content_hash is not None:
+                    ledger.forget_undone([record.content_hash], at=record.finished_at)
             continue
         photo = record.photo.evolve(fingerprint=seen.fingerprint)
         with database.transaction():

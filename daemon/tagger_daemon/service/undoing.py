@@ -354,13 +354,16 @@ def _written(
 def _undone(db: records.Connection, history: History, path: Path) -> set[str]:
     """Return the ids of the writes that were taken back from this photo, as far as its name tells.
 
-    What was taken back under a name that is no more was taken back here, unless there are several copies.
+    What was taken back under a name that is no more was taken back here, unless there are several copies, or
+    this name has writes of its own: then the other was one of a copy.
     """
     undone: dict[Path, set[str]] = {}
     for place, record in history:
         if record.outcome is Outcome.UNDONE and not record.undone_words:
             undone.setdefault(place, set()).update(record.undoes)
     ids = undone.pop(path, set())
+    if any(place == path and record.outcome is Outcome.WRITTEN for place, record in history):
+        return ids
     gone = [place for place in undone if not _is_there(place)]
     contents = {content for _, record in history if (content := record.content_hash)}
     if gone and not any(
