@@ -164,6 +164,17 @@ def test_a_legacy_block_that_counts_more_than_xmp_goes_on_doing_so(
     assert tell(photo.path, "IPTC:Keywords") == "dog|beach|sea"
 
 
+@pytest.mark.parametrize("letters", range(4))
+def test_the_digest_of_a_tiffs_legacy_block_fits_however_long_the_block_is(
+    tmp_path: Path, store: MetadataStore, letters: int
+) -> None:
+    photo = draw(tmp_path / "photo.tif", "IPTC:City=Café")
+    tag(store, photo, annotation(caption="A dog." + "!" * letters))
+    assert tell(photo.path, "Photoshop:IPTCDigest") == tell(photo.path, "File:CurrentIPTCDigest") != ""
+    stamp(photo.path, "XMP-dc:Title=A person's")
+    assert store.read(photo_at(photo.path)).title == "A person's"
+
+
 def test_a_persons_keywords_in_the_legacy_block_are_not_respelt(tmp_path: Path, store: MetadataStore) -> None:
     theirs = ("IPTC:Keywords=Dog", "IPTC:Keywords=Rose", "IPTC:Keywords=ROSE")
     photo = draw(tmp_path / "photo.jpg", *theirs, "XMP-dc:Subject=rose")

@@ -68,6 +68,27 @@ def test_a_legacy_block_gets_back_its_encoding_and_its_digest(studio: Studio, ch
         assert after == before
 
 
+@pytest.mark.parametrize(
+    "edit", [(), ("IPTC:Keywords+=box 7",), ("IPTC:Keywords+=box 7", "IPTC:By-line=Zoë")]
+)
+def test_a_legacy_block_that_counted_more_than_xmp_does_so_again(
+    studio: Studio, edit: tuple[str, ...]
+) -> None:
+    digest = "new" if edit else "0" * 32  # somebody edits the block between our writes, or did so before
+    words = (*LEGACY, "IPTC:Keywords=Hafen", "XMP-dc:Creator=Renée")
+    path = draw(studio.folder / "photo.jpg", *words, f"IPTCDigest={digest}").path
+    before = meaning(path)
+    studio.tag(path, *FIRST)
+    stamp(path, *edit)
+    studio.tag(path, *SECOND)
+    studio.undo()
+    assert tell(path, "Photoshop:IPTCDigest") != tell(path, "File:CurrentIPTCDigest")
+    assert tell(path, "IPTC:Keywords") == "|".join(("José", "Hafen", *(("box 7",) if edit else ())))
+    assert tell(path, "XMP-dc:Subject") == "José"
+    if not edit:
+        assert meaning(path) == before
+
+
 def test_a_sidecar_that_is_ours_alone_goes(studio: Studio) -> None:
     raw = draw(studio.folder / "IMG.nef").path
     studio.tag(raw, *FIRST)

@@ -33,6 +33,7 @@ from tagger_daemon.metadata.files import (
     temporary_copy,
     withdraw,
 )
+from tagger_daemon.metadata.gather import CURRENT_DIGEST, iim_counts
 from tagger_daemon.metadata.originals import keep
 from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.properties import Properties
@@ -178,12 +179,32 @@ def _edit(exiftool: ExifTool, source: Path, temp: Path, plan: WritePlan) -> None
         answer = exiftool.ask(*options, "-o", output, path_argument(source))
     _check_answer(answer, plan, temp)
     after, _ = show(exiftool, temp)
+    if values.get(IIM_DIGEST) == NEW_DIGEST and iim_counts(after):
+        after = _with_padded_digest(exiftool, temp, after, plan.target)
     wrong = differences(before, after, plan.writes)
     if not wrong:
         had, has = (parse_packet(_packet(exiftool, path, plan)) for path in (source, temp))
         wrong = packet_differences(had, has, plan.writes)
     if wrong:
         raise VerificationFailed(f"{plan.target.name} was left alone: {'; '.join(wrong[:3])}")
+
+
+def _with_padded_digest(exiftool: ExifTool, temp: Path, shown: Properties, target: Path) -> Properties:
+    """Mend the digest of a TIFF's legacy block, and return what the file then holds.
+
+    A TIFF keeps the block in words of four bytes. exiftool leaves the zeros that fill up the last one out of
+    the digest that it writes, and not out of the one that it compares with; Adobe's programs take either
+    (XMP-Toolkit-SDK, TIFF_Handler). A digest that looks stale would let the block count more than what a
+    person changes in XMP.
+    """
+    digest = shown.text(CURRENT_DIGEST) or ""
+    exiftool.ask(
+        *("-api", "LargeFileSupport=1", f"-{IIM_DIGEST}={digest}", "-overwrite_original"), path_argument(temp)
+    )
+    after, _ = show(exiftool, temp)
+    if iim_counts(after):
+        raise VerificationFailed(f"{target.name} was left alone: its IPTC block has no fitting digest")
+    return after
 
 
 def _packet(exiftool: ExifTool, path: Path, plan: WritePlan) -> bytes:
@@ -205,7 +226,7 @@ def _iim_options(
     recoded = [f"-{tag}" for tag in others if not "".join(before.texts(tag)).isascii()]
     copied = ("-tagsfromfile", "@", *recoded) if recoded else ()
     charset = () if values.get(IIM_CHARSET, UTF8) is None else (f"-{IIM_CHARSET}=UTF8",)
-    digest = (f"-{IIM_DIGEST}={NEW_DIGEST}",) if values.get(IIM_DIGEST) == NEW_DIGEST else ()
+    digest = (f"-{IIM_DIGEST}={values[IIM_DIGEST]}",) if values.get(IIM_DIGEST) else ()
     return copied, (*charset, *digest)
 
 

@@ -34,6 +34,7 @@ IIM_ENVELOPE = "IPTC:EnvelopeRecordVersion"
 IIM_DIGEST = "Photoshop:IPTCDigest"
 UTF8 = "\x1b%G"  # how a legacy block declares it (ISO 2022)
 NEW_DIGEST = "new"  # to be worked out anew from the block as it is then
+FITTING_DIGEST = "fits"  # what is noted of one that is right: it is worked out, and no value to be given back
 EXIF_DESCRIPTION = "IFD0:ImageDescription"
 
 #: The other fields that block and XMP have in common (XMP-Toolkit-SDK, ReconcileIPTC): never written to.

@@ -26,6 +26,7 @@ PLACES = (
     ("XMP-photoshop:State", "IPTC:Province-State"),
     ("XMP-photoshop:Country", "IPTC:Country-PrimaryLocationName"),
 )
+CURRENT_DIGEST = "File:CurrentIPTCDigest"  # worked out by exiftool
 TAKEN = ("ExifIFD:DateTimeOriginal", "XMP-exif:DateTimeOriginal")
 ACDSEE_ASSIGNED = re.compile(r'Assigned="1">([^<]+)')  # in XML that stands as text in one property
 STAGES = frozenset(stage.value for stage in Stage)
@@ -66,7 +67,7 @@ def iim_counts(image: Properties) -> bool:
     (XMP-Toolkit-SDK, ReconcileIPTC).
     """
     digest = image.text(fields.IIM_DIGEST)
-    return digest is not None and digest != image.text("File:CurrentIPTCDigest")
+    return digest is not None and digest != image.text(CURRENT_DIGEST)
 
 
 def iim_disagrees(image: Properties) -> frozenset[str]:
@@ -98,6 +99,8 @@ def stands(target: Properties, *, with_iim: bool, undeclared_utf8: bool = False)
         target: the properties of the file that is written to.
         with_iim: whether its legacy block is written to as well.
         undeclared_utf8: that block is UTF-8 without saying so; it counts as if it did.
+
+    Of a digest that fits its block, only that is told.
     """
     found: dict[str, TagValue] = {}
     for tag in fields.WRITABLE:
@@ -110,6 +113,8 @@ def stands(target: Properties, *, with_iim: bool, undeclared_utf8: bool = False)
             found[tag] = values[0]
     if with_iim and undeclared_utf8:
         found[fields.IIM_CHARSET] = fields.UTF8
+    if fields.IIM_DIGEST in found and not iim_counts(target):
+        found[fields.IIM_DIGEST] = fields.FITTING_DIGEST
     return found
 
 

@@ -406,10 +406,27 @@ def _bookkeeping(
     elif values:
         follow[fields.METADATA_DATE] = fields.exiftool_date(now)
     digests = [record.before[fields.IIM_DIGEST] for record in changes if fields.IIM_DIGEST in record.before]
-    if digests and any(tag.startswith("IPTC:") for tag in (*values, *follow)):
-        restored = whole and digests[0] is None
-        follow[fields.IIM_DIGEST] = None if restored else fields.NEW_DIGEST
+    touched = bool(digests) and any(tag.startswith("IPTC:") for tag in (*values, *follow))
+    if touched and not _is_stale(stands.get(fields.IIM_DIGEST)):
+        follow[fields.IIM_DIGEST] = _digest(changes, digests[0]) if whole else fields.NEW_DIGEST
     return follow
+
+
+def _digest(changes: Sequence[Record], first: TagValue | None) -> NewValue:
+    """Return what the legacy block's digest is to be once nothing of ours stands in it.
+
+    Where a person edited the block by a program that knows nothing of XMP, before our first write or between
+    two of them, it is stale again, so that the block goes on counting more than XMP.
+    """
+    digests = [record.before.get(fields.IIM_DIGEST) for record in changes if not _is_old(record)]
+    stale = [digest for digest in digests if _is_stale(digest)]
+    if stale:
+        return stale[-1]
+    return None if first is None else fields.NEW_DIGEST
+
+
+def _is_stale(digest: TagValue | None) -> bool:
+    return digest not in (None, fields.FITTING_DIGEST)
 
 
 def _since_nothing_was_ours(history: Sequence[Record]) -> list[Record]:
