@@ -416,6 +416,7 @@ class Record(Value):
     seconds: Mapping[str, float] = field(default_factory=dict)  # step -> seconds; the three stages included
     final_fingerprint: Fingerprint | None = None  # of the photo, once we were done with it
     run: str = ""  # which run of the program this was
+    judged: str = ""  # by which mode, models and prompts the photo was measured; "" before this was kept
     created: bool = False  # the target did not exist before
     marker: Marker | None = None  # as it stands now, or would
     rejected: tuple[str, ...] = ()  # keywords that are never to be proposed again for this picture

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from tagger_daemon.errors import EmbeddingRefused, PhotoChanged, PhotoGone
 from tagger_daemon.metadata.fields import read_name
-from tagger_daemon.metadata.ownership import known, nothing_to_do, still_good, wanted
+from tagger_daemon.metadata.ownership import judged_by, known, nothing_to_do, still_good, wanted
 from tagger_daemon.model import (
     Annotation,
     Draft,
@@ -295,6 +295,7 @@ def _record(
         seconds=dict(steps.seconds),
         final_fingerprint=job.photo.fingerprint,
         run=tools.run,
+        judged=judged_by(tools.policy),
         created=written and existing.source_fingerprint is None,
         marker=stands.marker,
         rejected=stands.marker.rejected if plan and stands.marker else existing.rejected,

@@ -74,6 +74,7 @@ def test_a_single_run_is_not_over_while_photos_are_being_moved_on(moving: bool) 
         version="0",
         pid=1,
         since="",
+        run="",
         at="",
         settling=0,
         idle=True,
@@ -105,3 +106,16 @@ def test_what_cannot_be_moved_on_is_shown_with_its_reason_and_the_many_are_count
         "to": "/photos/after",
         "why": "/photos/after is not there [away]",
     }
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_the_run_is_named_by_which_it_can_be_taken_back(running: bool) -> None:
+    process = {
+        "phase": "running",
+        "since": "2026-05-01T12:00:00+00:00",
+        "at": "now",
+        "run": "20260501T120000-1a2b",
+    }
+    console = Console(width=80, record=True)
+    console.print(render(View(running=running, process=process, folders=(), troubles=(), recent=0)))
+    assert "run 20260501T120000-1a2b" in console.export_text()

@@ -179,17 +179,25 @@ def _headline(view: View) -> Text:
         if not process:
             return Text("not running, and it never ran here", style="bold red")
         ended = "stopped in good order" if process.get("phase") == "stopped" else "ended without saying so"
-        return Text(f"not running: {ended}, last seen {process['at']}", style="bold red")
+        text = Text(f"not running: {ended}, last seen {process['at']}", style="bold red")
+        text.append(_run(process))
+        return text
     text = Text(f"{process.get('phase', 'starting')}", style="bold green")
     text.append(
         f" since {process.get('since')}, process {process.get('pid')}, version {process.get('version')}",
         "dim",
     )
+    text.append(_run(process))
     if view.per_hour:
         text.append(f"\n{view.per_hour:.0f} photos an hour")
         if view.open_rows:
             text.append(f", about {_duration(view.seconds_left or 0)} left for {view.open_rows}")
     return text
+
+
+def _run(process: Mapping[str, Any]) -> Text:
+    """Name the run, by which `undo` takes back what it wrote."""
+    return Text(f"\nrun {process['run']}" if process.get("run") else "", style="not bold dim")
 
 
 def _folders(view: View) -> Table:

@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date, datetime
 from importlib import resources
 from pathlib import Path
@@ -25,6 +26,7 @@ from tagger_daemon.model import (
     Photo,
     Record,
     Stage,
+    Value,
 )
 
 Connection = sqlite3.Connection
@@ -209,15 +211,39 @@ def proposed_photos(db: sqlite3.Connection) -> list[Path]:
     return [Path(os.fsdecode(row["path"])) for row in db.execute(query, (Outcome.PROPOSED,))]
 
 
-def tagged_photos(db: sqlite3.Connection) -> Iterator[tuple[Path, Marker]]:
-    """Every photo that carried our words when it was last looked at, with what the marker said then."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tagged(Value):
+    """One photo as it was left when it was last worked on."""
+
+    path: Path
+    marker: Marker | None  # what it said then; None: none of our words stood there
+    judged: str  # by which models and prompts it was measured then
+
+
+def tagged_photos(db: sqlite3.Connection, *, after: Path | None, limit: int) -> list[Tagged]:
+    """The next photos by their names, with what their markers said; those left alone since an undo have none.
+
+    Args:
+        db: a connection, that may be a read-only one.
+        after: the last one that was given before; None: from the first on.
+        limit: so many at most.
+    """
     query = (
-        "SELECT path, json_extract(body, '$.marker') AS marker FROM record WHERE rowid IN "
-        "(SELECT max(rowid) FROM record WHERE stands = 1 AND outcome NOT IN (?, ?) GROUP BY path) "
-        "AND json_extract(body, '$.marker') IS NOT NULL"
+        "SELECT path, json_extract(body, '$.judged') AS judged, "
+        "CASE WHEN content_hash IN (SELECT content_hash FROM undone) THEN NULL "
+        "ELSE json_extract(body, '$.marker') END AS marker FROM record WHERE rowid IN "
+        "(SELECT max(rowid) FROM record WHERE path > ? AND stands = 1 AND outcome NOT IN (?, ?) "
+        "GROUP BY path ORDER BY path LIMIT ?) ORDER BY path"
     )
-    for row in db.execute(query, (Outcome.FAILED, Outcome.PROPOSED)):
-        yield Path(os.fsdecode(row["path"])), Marker.from_plain(json.loads(row["marker"]))
+    start = b"" if after is None else os.fsencode(after)
+    return [
+        Tagged(
+            path=Path(os.fsdecode(row["path"])),
+            marker=Marker.from_plain(json.loads(row["marker"])) if row["marker"] else None,
+            judged=row["judged"] or "",
+        )
+        for row in db.execute(query, (start, Outcome.FAILED, Outcome.PROPOSED, limit))
+    ]
 
 
 def written_photos(

@@ -7,6 +7,7 @@ picture that never carried our words has nothing of ours to be missed.
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -65,6 +66,16 @@ def is_stale(marker: Marker, policy: Policy) -> bool:
         for stage in policy.stages
         if stage in policy.current
     )
+
+
+def judged_by(policy: Policy) -> str:
+    """Return a name for all that `is_stale` goes by: a photo that was measured by it needs no second look."""
+    sources = {
+        stage.value: [policy.current[stage].get(name) for name in TELLING]
+        for stage in policy.stages
+        if stage in policy.current
+    }
+    return text_hash(json.dumps([SCHEMA_VERSION, policy.mode, sources], sort_keys=True))
 
 
 def same_source(one: Identity, other: Identity) -> bool:

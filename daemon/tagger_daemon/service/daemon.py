@@ -26,9 +26,8 @@ from tagger_daemon.intake.probe import look, readable_to_end
 from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
 from tagger_daemon.metadata.exiftool import ExifTool
-from tagger_daemon.metadata.ownership import is_stale
 from tagger_daemon.metadata.store import MetadataStore
-from tagger_daemon.model import Fingerprint, Mode
+from tagger_daemon.model import Fingerprint
 from tagger_daemon.pipeline import Tools
 from tagger_daemon.reports.audit import AuditLog
 from tagger_daemon.service.arrivals import Arrivals
@@ -41,6 +40,7 @@ from tagger_daemon.service.notify import Notifier
 from tagger_daemon.service.pairs import Pairs
 from tagger_daemon.service.parts import Cast, cast, check_folders, policy
 from tagger_daemon.service.recovery import complete_audit, settle_intentions, sweep_folders, take_up
+from tagger_daemon.service.renewal import Renewal
 from tagger_daemon.service.reporting import make_page
 from tagger_daemon.service.snapshot import Phase, Snapshot, take_snapshot
 from tagger_daemon.service.state import StateDirectory
@@ -135,7 +135,9 @@ class Daemon:
         self._policy = policy(settings, self._cast)
         self._mover = self._make_mover(handoffs)
         self._crew = self._make_crew(metadata, preparer, self._cast)
-        await asyncio.to_thread(self._reopen_stale)
+        self._renewal = Renewal(
+            self._policy, database=self.state.database, backlog=self._backlog, reopened=self._wake_crew
+        )
         stack.push_async_callback(self._arrivals.stop)
         await self._arrivals.start()
         await self._mover.start()
@@ -179,20 +181,6 @@ class Daemon:
             finished=self._note_finished,
         )
         complete_audit(self._ledger, self._audit)
-
-    def _reopen_stale(self) -> None:
-        """Queue photos anew of which there is more to be said now, where that is wished."""
-        stale: list[Path] = []
-        with read_only(self.state.database) as db:
-            if self._policy.mode is not Mode.PROPOSE:
-                stale += records.proposed_photos(db)
-            if self._policy.mode is Mode.REFRESH:
-                stale += [
-                    path for path, marker in records.tagged_photos(db) if is_stale(marker, self._policy)
-                ]
-        count = self._backlog.reopen(stale, now=now_ms())
-        if count:
-            logger.info("{} photos have proposals, or words of other models: they are taken up again", count)
 
     def _make_crew(self, metadata: MetadataStore, preparer: Preparer, who: Cast) -> Crew:
         settings = self.settings
@@ -263,6 +251,7 @@ class Daemon:
                 ("arrivals", self._arrivals.run()),
                 ("watches", self._arrivals.keep_watch()),
                 ("hand-offs", self._mover.run()),
+                ("renewal", self._renewal.run()),
                 ("status", self._report()),
                 ("watchdog", self._beat()),
             )
@@ -362,11 +351,12 @@ class Daemon:
 
     async def _snapshot(self) -> Snapshot:
         # Before the rows are counted: a photo that is handed over between the two looks must show in one.
-        idle = self._arrivals.idle
+        idle = self._arrivals.idle and self._renewal.done.is_set()
         open_rows, held = await asyncio.to_thread(self._backlog.open_and_held)
         return take_snapshot(
             phase=self._phase,
             since=self._since,
+            run=self.run_id,
             crew=self._crew,
             arrivals=self._arrivals,
             mover=self._mover,
@@ -390,7 +380,12 @@ class Daemon:
                 last = {} if starting else self.state.read_status()
                 since = self._since.isoformat(timespec="seconds")
                 now = local_now().isoformat(timespec="seconds")
-                ours = {"phase": self._phase, "pid": os.getpid(), "version": __version__}
+                ours = {
+                    "phase": self._phase,
+                    "pid": os.getpid(),
+                    "version": __version__,
+                    "run": self.run_id,
+                }
                 self.state.write_status({**last, **ours, "since": since, "at": now})
         except StateUnavailable as error:
             if not self._status_is_old:

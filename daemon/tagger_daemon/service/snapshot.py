@@ -46,9 +46,10 @@ class Snapshot(Value):
     version: str
     pid: int
     since: str  # ISO 8601 with zone
+    run: str  # names this life: what it wrote can be taken back by it
     at: str  # when this was taken
     settling: int  # files that have not stopped changing
-    idle: bool  # every folder is read, nothing is settling
+    idle: bool  # every folder is read, nothing is settling, and all that is to be renewed is queued
     moving: bool  # finished photos are being moved on, or can be
     open_rows: int  # photos with a way to go, but for those that are held
     held: int  # photos that wait for a photo program
@@ -73,6 +74,7 @@ def take_snapshot(
     *,
     phase: Phase,
     since: datetime,
+    run: str,
     crew: Crew,
     arrivals: Arrivals,
     mover: Mover,
@@ -89,6 +91,7 @@ def take_snapshot(
         version=__version__,
         pid=os.getpid(),
         since=since.isoformat(timespec="seconds"),
+        run=run,
         at=local_now().isoformat(timespec="seconds"),
         settling=arrivals.pending,
         idle=idle,

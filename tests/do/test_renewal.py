@@ -1,0 +1,117 @@
+"""After a change of models every photo of the old ones is queued once, by the ledger alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.metadata_files import draw, open_store, stamp
+from support.studio import Studio, by_model, open_studio
+from tagger_daemon.backlog.store import Backlog
+from tagger_daemon.errors import StateUnavailable
+from tagger_daemon.metadata.store import MetadataStore
+from tagger_daemon.model import JobState, Mode, Outcome, Policy
+from tagger_daemon.service import renewal
+from tagger_daemon.service.renewal import Renewal
+
+OLD = by_model("eyes-1", caption="A dog.")
+SAID, NEW = by_model("eyes-2", caption="Two dogs.")
+
+
+@pytest.fixture(scope="module")
+def metadata() -> Iterator[MetadataStore]:
+    with open_store() as store:
+        yield store
+
+
+@pytest.fixture
+def studio(tmp_path: Path, metadata: MetadataStore) -> Iterator[Studio]:
+    with open_studio(tmp_path, metadata=metadata) as opened:
+        yield opened
+
+
+def renew(studio: Studio, policy: Policy, backlog: Backlog | None = None) -> list[str]:
+    """Look through everything as at a start, and return which photos are ready then."""
+
+    async def look() -> None:
+        part = Renewal(
+            policy,
+            database=studio.database.path,
+            backlog=backlog or studio.backlog,
+            reopened=lambda: woken.append(True),
+        )
+        task = asyncio.create_task(part.run())
+        await part.done.wait()
+        task.cancel()
+
+    woken: list[bool] = []
+    asyncio.run(look())
+    jobs = studio.backlog.claim(limit=99, now=5, lease_ms=9)
+    assert bool(woken) is bool(jobs)
+    for job in jobs:
+        studio.backlog.finish(job, state=JobState.DONE, fingerprint=job.photo.fingerprint, now=6)
+    return sorted(job.photo.path.name for job in jobs)
+
+
+def test_photos_of_other_models_are_queued_and_in_mode_fill_none_is(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renewal, "BATCH", 2)  # so that they come in several goes
+    for number in range(5):
+        studio.tag(draw(studio.folder / f"{number}.jpg", f"XMP-xmp:Rating={number}").path, *OLD)
+    studio.tag(draw(studio.folder / "new.png").path, SAID, NEW)
+    assert renew(studio, NEW.evolve(mode=Mode.FILL)) == []
+    assert renew(studio, NEW) == [f"{number}.jpg" for number in range(5)]
+
+
+def test_a_photo_in_which_the_new_model_has_nothing_to_say_is_looked_at_once(studio: Studio) -> None:
+    words = ("XMP-dc:Title=Mine", "XMP-iptcCore:AltTextAccessibility=Mine")
+    path = draw(studio.folder / "a.jpg", *words).path
+    said, rules = OLD
+    only_captions = {stage: names for stage, names in NEW.fields.items() if stage == "caption"}
+    studio.tag(draw(studio.folder / "b.png").path, said, rules.evolve(fields=only_captions))
+    stamp(studio.folder / "b.png", *words)
+    studio.tag(path, *OLD)
+    for policy, name in ((NEW, "a.jpg"), (NEW.evolve(fields=only_captions), "b.png")):
+        assert name in renew(studio, policy)
+        studio.tag(studio.folder / name, SAID, policy)
+        assert name not in renew(studio, policy)
+
+
+def test_what_was_taken_back_is_not_queued_at_every_start(studio: Studio) -> None:
+    path = draw(studio.folder / "a.jpg").path
+    studio.tag(path, *OLD)
+    studio.tag(path, SAID, NEW)
+    studio.undo(model="eyes-2")
+    assert renew(studio, NEW) == []
+
+
+def test_only_photos_that_are_done_are_queued(studio: Studio) -> None:
+    path = draw(studio.folder / "a.jpg").path
+    studio.tag(path, *OLD)
+    studio.backlog.reopen([path], now=4)
+    (job,) = studio.backlog.claim(limit=1, now=4, lease_ms=10**9)
+    assert renew(studio, NEW) == []
+    studio.backlog.finish(job, state=JobState.DONE, fingerprint=job.photo.fingerprint, now=5)
+    assert studio.tag(path, SAID, NEW).outcome is Outcome.WRITTEN
+
+
+def test_a_state_that_cannot_be_written_now_is_waited_for(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renewal, "STATE_PAUSE", 0.0)
+    studio.tag(draw(studio.folder / "a.jpg").path, *OLD)
+
+    class Full(Backlog):
+        tries = 0
+
+        def reopen(self, *args: object, **options: object) -> int:
+            self.tries += 1
+            if self.tries == 1:
+                raise StateUnavailable("the disk is full")
+            return super().reopen(*args, **options)  # type: ignore[arg-type]
+
+    assert renew(studio, NEW, Full(studio.database)) == ["a.jpg"]
