@@ -115,3 +115,12 @@ def test_a_state_that_cannot_be_written_now_is_waited_for(
             return super().reopen(*args, **options)  # type: ignore[arg-type]
 
     assert renew(studio, NEW, Full(studio.database)) == ["a.jpg"]
+
+
+def test_what_was_proposed_is_taken_up_once_it_may_be_written(studio: Studio) -> None:
+    path = draw(studio.folder / "a.jpg").path
+    studio.tag(path, SAID, NEW.evolve(mode=Mode.PROPOSE))
+    assert renew(studio, NEW.evolve(mode=Mode.PROPOSE)) == []
+    assert renew(studio, NEW.evolve(mode=Mode.FILL)) == ["a.jpg"]
+    assert studio.tag(path, SAID, NEW.evolve(mode=Mode.FILL)).outcome is Outcome.WRITTEN
+    assert renew(studio, NEW.evolve(mode=Mode.FILL)) == []
