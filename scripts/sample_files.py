@@ -69,6 +69,15 @@ def write_psd(path: Path, image: Image.Image) -> Path:
     return path
 
 
+def write_psb(path: Path, image: Image.Image) -> Path:
+    """Write a flat PSB, uncompressed (Adobe Photoshop File Formats Specification, 2019)."""
+    header = struct.pack(">4sH6xHIIHH", b"8BPS", 2, 3, image.height, image.width, 8, 3)
+    no_colours, no_resources, no_layers = bytes(4), bytes(4), bytes(8)
+    planes = b"".join(band.tobytes() for band in image.convert("RGB").split())
+    path.write_bytes(header + no_colours + no_resources + no_layers + struct.pack(">H", 0) + planes)
+    return path
+
+
 WRITERS: Mapping[str, Callable[..., Path]] = {
     ".jpg": write_jpeg,
     ".jpeg": write_jpeg,
@@ -79,6 +88,7 @@ WRITERS: Mapping[str, Callable[..., Path]] = {
     ".nef": write_nef,
     ".heic": write_heic,
     ".psd": write_psd,
+    ".psb": write_psb,
 }
 
 
