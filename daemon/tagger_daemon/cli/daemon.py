@@ -69,6 +69,13 @@ def run(
             "--progress/--no-progress", help="Show a progress bar; by default with --once on a terminal."
         ),
     ] = None,
+    overwrite: Annotated[
+        bool | None,
+        typer.Option(
+            "--overwrite-metadata/--no-overwrite-metadata",
+            help="Replace titles and descriptions of a person's too; the ledger keeps them.",
+        ),
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = None,
 ) -> None:
     """Watch the folders and describe what arrives, until stopped.
@@ -84,7 +91,7 @@ def run(
     from tagger_daemon.service.daemon import Daemon
 
     with told():
-        loaded = _load(config, log_level=log_level)
+        loaded = _load(config, log_level=log_level, overwrite_metadata=overwrite)
         level = loaded.settings.log_level
         if show if show is not None else once and sys.stderr.isatty():
             asyncio.run(progress.run_with_bar(loaded.settings, once=once, level=level))
