@@ -81,6 +81,17 @@ def test_a_photo_in_which_the_new_model_has_nothing_to_say_is_looked_at_once(stu
         assert name not in renew(studio, policy)
 
 
+@pytest.mark.parametrize("mode", [Mode.FILL, Mode.REFRESH])
+def test_what_was_proposed_is_queued_once_it_may_be_written(studio: Studio, mode: Mode) -> None:
+    paths = [draw(studio.folder / f"{number}.jpg", f"XMP-xmp:Rating={number}").path for number in range(2)]
+    for path in paths:
+        assert studio.tag(path, SAID, NEW.evolve(mode=Mode.PROPOSE)).outcome is Outcome.PROPOSED
+    assert renew(studio, NEW.evolve(mode=Mode.PROPOSE)) == []
+    assert renew(studio, NEW.evolve(mode=mode)) == ["0.jpg", "1.jpg"]
+    assert studio.tag(paths[0], SAID, NEW.evolve(mode=mode)).outcome is Outcome.WRITTEN
+    assert renew(studio, NEW.evolve(mode=mode)) == ["1.jpg"]
+
+
 def test_what_was_taken_back_is_not_queued_at_every_start(studio: Studio) -> None:
     path = draw(studio.folder / "a.jpg").path
     studio.tag(path, *OLD)
@@ -115,12 +126,3 @@ def test_a_state_that_cannot_be_written_now_is_waited_for(
             return super().reopen(*args, **options)  # type: ignore[arg-type]
 
     assert renew(studio, NEW, Full(studio.database)) == ["a.jpg"]
-
-
-def test_what_was_proposed_is_taken_up_once_it_may_be_written(studio: Studio) -> None:
-    path = draw(studio.folder / "a.jpg").path
-    studio.tag(path, SAID, NEW.evolve(mode=Mode.PROPOSE))
-    assert renew(studio, NEW.evolve(mode=Mode.PROPOSE)) == []
-    assert renew(studio, NEW.evolve(mode=Mode.FILL)) == ["a.jpg"]
-    assert studio.tag(path, SAID, NEW.evolve(mode=Mode.FILL)).outcome is Outcome.WRITTEN
-    assert renew(studio, NEW.evolve(mode=Mode.FILL)) == []

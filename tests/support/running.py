@@ -95,15 +95,23 @@ class House:
         command = [str(Path(sys.executable).with_name("tagger-daemon")), *arguments]
         return [*command, "--config", str(self.config)]
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
+    def run(self, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; `said` is what a person types meanwhile."""
         return subprocess.run(
             self.command(*arguments),
+            input=said,
             capture_output=True,
             text=True,
             check=False,
             timeout=PATIENCE,
             env=self._env(),
+        )
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Begin a command, whose output can be read."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            self.command(*arguments), stdin=subprocess.DEVNULL, stdout=pipe, text=True, env=self._env()
         )
 
     def start(self, *arguments: str) -> Running:

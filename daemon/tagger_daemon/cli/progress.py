@@ -125,12 +125,18 @@ def print_outcome(state: StateDirectory) -> Exit:
     if waiting:
         out.print(_waiting_table(waiting))
     counts = sum((Counter(folder.counts) for folder in folders), Counter[JobState]())
-    skipped = counts[JobState.DONE] - len(written)
+    became = Counter(record.outcome for record in found)
+    proposed, undone = became[Outcome.PROPOSED], became[Outcome.UNDONE]
+    skipped = counts[JobState.DONE] - len(written) - proposed - undone
     left = sum(counts[state] for state in OPEN_STATES) - len(held)
-    out.print(
-        f"{len(written)} photos described, {max(skipped, 0)} were tagged already, {len(failed)} failed.",
-        highlight=False,
-    )
+    clauses = [
+        f"{len(written)} photos described",
+        *([f"{proposed} proposed and kept in the ledger"] if proposed else []),
+        *([f"{undone} left alone since they were undone"] if undone else []),
+        f"{max(skipped, 0)} were tagged already",
+        f"{len(failed)} failed",
+    ]
+    out.print(f"{', '.join(clauses)}.", highlight=False)
     out.print(f"The day's page: {page}\nThe audit:      {state.audit}", highlight=False, soft_wrap=True)
     problems = state.read_status().get("problems", [])
     for problem in problems:

@@ -31,6 +31,10 @@ from tagger_daemon.model import (
 
 Connection = sqlite3.Connection
 
+PROPOSED = """
+-- The few that are looked for at every start.
+CREATE INDEX record_proposed ON record(path) WHERE outcome = 'proposed' AND stands = 1;
+"""
 UNDONE_KIN = """
 -- The content by which the ledger knows the photo, where the picture itself was edited since.
 ALTER TABLE undone ADD COLUMN known_as TEXT;
@@ -51,6 +55,7 @@ def migrations() -> tuple[Migration, ...]:
         Migration(name="ledger-1", sql=schema),
         Migration(name="ledger-undone", sql=UNDONE),
         Migration(name="ledger-undone-kin", sql=UNDONE_KIN),
+        Migration(name="ledger-proposed", sql=PROPOSED),
     )
 
 
@@ -202,15 +207,6 @@ def undone_photos(db: sqlite3.Connection) -> list[tuple[Path, str]]:
     return [(Path(os.fsdecode(row["path"])), row["content_hash"]) for row in db.execute(query)]
 
 
-def proposed_photos(db: sqlite3.Connection) -> list[Path]:
-    """The photos of which the last that happened was that something was proposed."""
-    query = (
-        "SELECT path FROM record WHERE outcome = ? AND rowid IN "
-        "(SELECT max(rowid) FROM record WHERE stands = 1 GROUP BY path)"
-    )
-    return [Path(os.fsdecode(row["path"])) for row in db.execute(query, (Outcome.PROPOSED,))]
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tagged(Value):
     """One photo as it was left when it was last worked on."""
@@ -244,6 +240,17 @@ def tagged_photos(db: sqlite3.Connection, *, after: Path | None, limit: int) -> 
         )
         for row in db.execute(query, (start, Outcome.FAILED, Outcome.PROPOSED, limit))
     ]
+
+
+def proposed_photos(db: sqlite3.Connection, *, after: Path | None, limit: int) -> list[Path]:
+    """The next photos by their names for which something was proposed, and nothing was done since."""
+    query = (
+        "SELECT DISTINCT path FROM record AS proposed WHERE outcome = 'proposed' AND stands = 1 AND path > ? "
+        "AND NOT EXISTS (SELECT 1 FROM record WHERE record.path = proposed.path AND record.stands = 1 "
+        "AND record.rowid > proposed.rowid AND record.outcome <> ?) ORDER BY path LIMIT ?"
+    )
+    start = b"" if after is None else os.fsencode(after)
+    return [Path(os.fsdecode(row["path"])) for row in db.execute(query, (start, Outcome.FAILED, limit))]
 
 
 def written_photos(
@@ -350,8 +357,9 @@ def latest_records(db: sqlite3.Connection) -> list[Record]:
 
 def finished_since(db: sqlite3.Connection, moment_ms: int) -> int:
     """How many photos were described since a moment (skipped and failed ones not counted)."""
-    query = "SELECT count(*) FROM record WHERE stands = 1 AND finished_at >= ? AND outcome IN (?, ?)"
-    return int(db.execute(query, (moment_ms, Outcome.WRITTEN, Outcome.UNCHANGED)).fetchone()[0])
+    query = "SELECT count(*) FROM record WHERE stands = 1 AND finished_at >= ? AND outcome IN (?, ?, ?)"
+    described = (Outcome.WRITTEN, Outcome.UNCHANGED, Outcome.PROPOSED)
+    return int(db.execute(query, (moment_ms, *described)).fetchone()[0])
 
 
 def record_to_json(record: Record) -> str:

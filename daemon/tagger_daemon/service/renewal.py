@@ -1,5 +1,4 @@
-"""Has photos taken up again of which there is more to be said now: what was proposed, and may be written by
-now; and where that is wished, what carries the words of another model or prompt.
+"""Has photos worked on anew by what the ledger says of them: those of other models, and those of proposals.
 
 After the start, a few at a time: there may be many, and neither start nor arrivals are to wait for it.
 """
@@ -27,7 +26,7 @@ STATE_PAUSE = 5.0
 
 
 class Renewal:
-    """Looks once through everything that is tagged, by the ledger alone: no file is opened."""
+    """Looks once through the ledger; no file is opened."""
 
     def __init__(
         self, policy: Policy, *, database: Path, backlog: Backlog, reopened: Callable[[], None]
@@ -44,39 +43,44 @@ class Renewal:
         self._database = database
         self._backlog = backlog
         self._reopened = reopened
-        self.done = asyncio.Event()  # nothing is to be looked through, or all of it was
-        if policy.mode is Mode.PROPOSE:
-            self.done.set()
+        self.done = asyncio.Event()  # all that is to be looked through was
 
     async def run(self) -> None:
         """Look through everything once, and then rest for ever."""
-        count = 0
-        last: Path | None = None
-        while not self.done.is_set():
-            try:
-                last, stale = await asyncio.to_thread(self._batch, last)
-            except StateUnavailable as error:
-                logger.warning("{}; photos are described anew when it can", error)
-                await asyncio.sleep(STATE_PAUSE)
-                continue
-            if stale:
-                self._reopened()
-            count += stale
-            if last is None:
-                self.done.set()
-        if count:
-            logger.info("{} photos have proposals, or words of other models: they are taken up again", count)
+        if self._policy.mode is not Mode.PROPOSE and (count := await self._each(self._proposed)):
+            logger.info("{} photos have proposals, which are written now", count)
+        if self._policy.mode is Mode.REFRESH and (count := await self._each(self._stale)):
+            logger.info("{} photos carry words of other models or prompts; they are described anew", count)
+        self.done.set()
         await asyncio.Event().wait()
 
-    def _batch(self, after: Path | None) -> tuple[Path | None, int]:
-        """Make some ready again: the last one that was looked at, and how many."""
-        if after is None:
-            with read_only(self._database) as db:
-                proposed = records.proposed_photos(db)
-            if proposed and (count := self._backlog.reopen(proposed, now=now_ms())):
-                return Path(), count  # which comes before all others
-        if self._policy.mode is not Mode.REFRESH:
-            return None, 0
+    async def _each(self, batch: Callable[[Path | None], tuple[Path | None, list[Path]]]) -> int:
+        """Make photos ready again, batch by batch, and return how many were."""
+        count = 0
+        last: Path | None = None
+        while True:
+            try:
+                end, meant = await asyncio.to_thread(batch, last)
+                ready = await asyncio.to_thread(self._backlog.reopen, meant, now=now_ms())
+            except StateUnavailable as error:
+                logger.warning("{}; photos are worked on anew when it can", error)
+                await asyncio.sleep(STATE_PAUSE)
+                continue
+            if ready:
+                self._reopened()
+            count += ready
+            if end is None:
+                return count
+            last = end
+
+    def _proposed(self, after: Path | None) -> tuple[Path | None, list[Path]]:
+        """Return the next photos for which something was proposed, and the last one of them."""
+        with read_only(self._database) as db:
+            paths = records.proposed_photos(db, after=after, limit=BATCH)
+        return (paths[-1] if paths else None), paths
+
+    def _stale(self, after: Path | None) -> tuple[Path | None, list[Path]]:
+        """Return those of the next photos whose words are stale, and the last one that was looked at."""
         judge = judged_by(self._policy)
         with read_only(self._database) as db:
             tagged = records.tagged_photos(db, after=after, limit=BATCH)
@@ -87,5 +91,4 @@ class Renewal:
             # they would write may be in fields that a person has.
             if one.marker is not None and one.judged != judge and is_stale(one.marker, self._policy)
         ]
-        count = self._backlog.reopen(stale, now=now_ms()) if stale else 0
-        return tagged[-1].path if tagged else None, count
+        return (tagged[-1].path if tagged else None), stale
