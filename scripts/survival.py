@@ -110,7 +110,7 @@ def _show(report: Report) -> None:
                 now = "" if finding.now is None else f", now {_short(finding.now)}"
                 was = "" if finding.was is None else f" {_short(finding.was)}"
                 text = f"{step}: {file}: {finding.what} {finding.property}{was}{now}"
-                out.print(escape(text), style="red", highlight=False)
+                out.print(escape(text), style="red", highlight=False, soft_wrap=True)
         if not steps:
             out.print(escape(f"{name} was not looked at"), style="red")
     photos = len(report.rows)
@@ -118,6 +118,7 @@ def _show(report: Report) -> None:
         f"tagger-daemon {__version__}, exiftool {report.exiftool}: {photos} photos, {report.lost} losses. "
         f"{report.others} values of cameras and formats and {report.pictures} pictures were compared too.",
         highlight=False,
+        soft_wrap=True,
     )
 
 
