@@ -182,7 +182,7 @@ def undo(
     ] = None,
     run_id: Annotated[
         str | None,
-        typer.Option("--run", metavar="ID", help="What one run of the program wrote; see its log."),
+        typer.Option("--run", metavar="ID", help="What one run of the program wrote; `status` names it."),
     ] = None,
     day: Annotated[
         datetime | None,

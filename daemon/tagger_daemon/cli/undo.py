@@ -45,7 +45,7 @@ from tagger_daemon.service.undoing import Effect, Found, Selection, Undoer
 from tagger_daemon.settings import Settings
 
 PHOTOS_SHOWN = 20
-LONGEST_VALUE = 160  # characters of a value that is shown
+LONGEST_VALUE = 70  # characters of a value that is shown: two lines of a narrow terminal
 RUNS_SHOWN = 10
 INTERRUPTED = "interrupted"
 
@@ -118,6 +118,7 @@ class Stop:
 
     def _hear(self, _number: int, _frame: FrameType | None) -> None:
         self.asked = True
+        print("\nstopping after this file", file=sys.stderr)
 
 
 @contextmanager
@@ -238,11 +239,13 @@ def render(outlook: Outlook, *, done: bool) -> Group:
     parts: list[RenderableType] = []
     shown = outlook.photos[:PHOTOS_SHOWN]
     if shown:
+        folder = Path(os.path.commonpath([photo.photo.parent for photo in shown]))
+        parts.append(Text(f"below {one_line(str(folder))}", style="dim"))
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("Field", "Went" if done else "Goes", "Came back" if done else "Comes back"):
             table.add_column(name, overflow="fold")
         for photo in shown:
-            _add(table, photo)
+            _add(table, photo, folder)
         parts.append(table)
     if more := len(outlook.photos) - len(shown):
         parts.append(Text(f"and {_count(more, 'file')} more"))
@@ -341,21 +344,25 @@ def _to_json(shown: Shown) -> dict[str, Any]:
     }
 
 
-def _add(table: Table, shown: Shown) -> None:
+def _add(table: Table, shown: Shown, folder: Path) -> None:
     """Add a photo's rows: its name, then its fields."""
-    table.add_section()
     beside = "" if shown.target == shown.photo else f" ({shown.target.name})"
-    table.add_row(Text(f"{one_line(shown.photo.name)}{one_line(beside)}", style="bold"))
+    name = f"{shown.photo.relative_to(folder)}{beside}"
+    table.add_row(Text(one_line(name), style="bold"))
     for tag, now, then in shown.changes:
         if not tag.startswith("IPTC:"):  # the same fields once more
             goes, comes = _difference(now, then)
-            table.add_row(f"  {LABELS[tag]}", Text(_short(goes)), Text(_short(comes)))
+            table.add_row(_labelled(tag), Text(_short(goes)), Text(_short(comes)))
     for tag in shown.edited:
-        table.add_row(f"  {LABELS[tag]}", Text("changed by a person since: stays", style="dim"))
+        table.add_row(_labelled(tag), Text("changed by a person since: stays", style="dim"))
     for tag in shown.gone:
-        table.add_row(f"  {LABELS[tag]}", Text("removed by a person already", style="dim"))
+        table.add_row(_labelled(tag), Text("removed by a person already", style="dim"))
     if shown.removes:
         table.add_row("", Text("and the file itself, which was ours alone"))
+
+
+def _labelled(tag: str) -> str:
+    return f"  {LABELS.get(tag, tag)}"
 
 
 def _difference(now: NewValue, then: NewValue) -> tuple[NewValue, NewValue]:
