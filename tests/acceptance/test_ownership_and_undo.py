@@ -18,6 +18,7 @@ from make_samples import draw_photo
 from support.model_server import ModelServer, Say
 from support.running import PATIENCE, House, entry, read_tags, wait_until
 from tagger_daemon.model import JobState
+from tagger_daemon.service.state import StateDirectory
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -156,7 +157,15 @@ def test_what_cannot_be_done_is_said(house: House) -> None:
     assert house.run("undo", "--all").returncode == 1  # nothing was ever written
 
     photos = house.draw(2)
-    tag_once(house)
+    in_hand = house.inbox / ".photo-000.jpg.tagger-0123456789ab.jpg"
+    in_hand.touch()
+    house.state.mkdir()
+    with StateDirectory(root=house.state).undoing():
+        tag_once(house)  # a start leaves alone what an undo has in hand
+        second = house.run("undo", "--all", "--yes")
+        assert (second.returncode, "another `undo` is at work" in second.stderr) == (1, True)
+    assert in_hand.exists()
+    assert TITLE in tags(photos[0])
     unknown = house.run("undo", "--run", "yesterday")
     assert unknown.returncode == 2
     assert len(re.findall(r"\d{8}T\d{6}-[0-9a-f]{4}  \d{4}-\d\d-\d\d  2 files", unknown.stderr)) == 1

@@ -59,3 +59,10 @@ for attempt in (state.acquire, state.is_held):
     told = run_unprivileged(program, str(state.root)).splitlines()
     assert [line.split()[0] for line in told] == ["ConfigurationError", "StateUnavailable"]
     assert all("tagger.lock" in line for line in told)
+
+
+def test_one_at_a_time_undoes(state: StateDirectory) -> None:
+    with state.undoing() as first, state.undoing() as second:
+        assert (first, second) == (True, False)
+    with state.undoing() as third:
+        assert third

@@ -245,8 +245,9 @@ def test_photos_moved_to_where_nobody_watches_are_found_by_their_new_folder(stud
     for name in ("a.jpg", "b.NEF", "b.xmp"):
         (studio.folder / name).rename(archive / name)
     picture(archive / "theirs.jpg", "green")
+    (archive / "torn.jpg").write_bytes(b"\xff\xd8" + bytes((archive / "a.jpg").stat().st_size - 2))
     assert {effect.found.path.name for effect in studio.undo(archive)} == {"a.jpg", "b.NEF"}
-    assert sorted(path.name for path in archive.iterdir()) == ["a.jpg", "b.NEF", "theirs.jpg"]
+    assert sorted(path.name for path in archive.iterdir()) == ["a.jpg", "b.NEF", "theirs.jpg", "torn.jpg"]
     assert tell(archive / "a.jpg", "XMP-dc:Title") == ""
 
 
@@ -370,13 +371,18 @@ def test_whatever_an_undo_dies_of_the_next_one_brings_it_to_its_end(
         studio.ledger.moved(studio.folder / "photo.jpg", path)
     dies(studio, part, name)
     assert (meaning(path) == before) is taken
-    settle_intentions(
-        studio.database, studio.backlog, studio.ledger, studio.metadata, now=9, only=Outcome.UNDONE
-    )
+    leftover = path.with_name(f".{path.name}.tagger-0123456789ab.jpg")
+    theirs = path.with_name(".other.jpg.tagger-0123456789ab.jpg")
+    leftover.touch()
+    theirs.touch()
+    parts = (studio.database, studio.backlog, studio.ledger, studio.metadata)
+    settle_intentions(*parts, now=9, kinds=(Outcome.UNDONE,))
+    studio.backlog.recover_by_hand(now=9)
+    assert theirs.exists()
+    assert leftover.exists() is (name == "intend")
     assert studio.ledger.intended() == []
     assert len(studio.undo()) == (0 if taken else 1)
     assert meaning(path) == before
-    assert studio.backlog.claim(limit=9, now=10, lease_ms=9) == [] or not taken
 
 
 def test_what_a_dead_undo_held_is_handed_back_at_the_start_and_charged_to_nobody(studio: Studio) -> None:

@@ -122,7 +122,7 @@ class Backlog:
             died = marks.get("clean") == "0" and marks.get("boot") == boot
             values = {"now": now, "hand": HAND}
             if not by_hand:
-                db.execute(queries()["recover_by_hand"], values)
+                self.recover_by_hand(now=now)
             db.execute(queries()["recover_crashed" if died else "recover_clean"], values)
             db.execute(queries()["recover_held"], {"now": now, "held_class": HELD})
             db.executemany(
@@ -130,6 +130,11 @@ class Backlog:
             )
             values = {"now": now, "max_crashes": MAX_CRASHES, "error": CRASHED}
             return [_job(row) for row in db.execute(queries()["give_up"], values).fetchall()]
+
+    def recover_by_hand(self, *, now: int) -> None:
+        """Take up what somebody held who is no daemon, and died over it; nobody else of them is at work."""
+        with self._database.transaction() as db:
+            db.execute(queries()["recover_by_hand"], {"now": now, "hand": HAND})
 
     def mark_clean(self) -> None:
         """Say that this process ends in good order: what is still running was handed back."""
@@ -359,8 +364,6 @@ class Backlog:
     def hold(self, path: Path, *, now: int, lease_ms: int, left_over: bool) -> Held | None:
         """Take a photo's row away from the daemon while its file is edited by somebody else of ours.
 
-        Only one of these others may be at work at a time: what an earlier one of them held, it died over.
-
         Args:
             path: of the photo.
             now: milliseconds since the epoch.
@@ -378,9 +381,7 @@ class Backlog:
             if row is None:
                 return None
             state = JobState(row["state"])
-            if state is JobState.RUNNING and str(row["lease"]).startswith(HAND):
-                state = JobState.READY  # what it was before nobody knows: the daemon looks at it again
-            elif row["moving"] or (state is JobState.RUNNING and not left_over):
+            if row["moving"] or (state is JobState.RUNNING and not left_over):
                 raise LeaseLost(f"{path.name} is being worked on by the daemon now; try again")
             values = {"id": row["id"], "hand": HAND, "now": now, "until": now + lease_ms}
             lease = db.execute(queries()["hold"], values).fetchone()["lease"]

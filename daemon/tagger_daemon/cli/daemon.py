@@ -228,6 +228,7 @@ def undo(
         if not any((paths, run_id, day, model, profile, keyword, everything)):
             raise typer.BadParameter("say what: PATHs, --run, --day, --model, --profile, --keyword or --all")
         loaded = _load(config)
+        logs.configure("WARNING")
         state = StateDirectory(root=loaded.settings.state_dir)
         selection = Selection(
             paths=frozenset(Path(os.path.normpath(path.absolute())) for path in paths or ()),

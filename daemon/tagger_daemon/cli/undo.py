@@ -133,7 +133,8 @@ def opened(settings: Settings, state: StateDirectory) -> Iterator[Undoer]:
         raise StateUnavailable(f"nothing was ever written by way of {state.root}")
     _check_owner(state)
     with ExitStack() as stack:
-        stack.callback(os.close, state.acquire_undo())
+        if not stack.enter_context(state.undoing()):
+            raise StateUnavailable(f"another `undo` is at work on {state.root}; try again when it has ended")
         database = Database(state.database, (*store.migrations(), *records.migrations()))
         stack.callback(database.close)
         exiftool = ExifTool(settings.metadata.exiftool, timeout_seconds=settings.metadata.timeout_seconds)
@@ -149,9 +150,10 @@ def opened(settings: Settings, state: StateDirectory) -> Iterator[Undoer]:
             metadata,
             now=now_ms(),
             # Those of a running daemon are its own; those of one that died have to be known here too.
-            only=Outcome.UNDONE if state.is_held() else None,
+            kinds=(Outcome.UNDONE,) if state.is_held() else tuple(Outcome),
             finished=noting(settings.folders, HandOffs(database)),
         )
+        Backlog(database).recover_by_hand(now=now_ms())
         yield Undoer(
             database=database,
             audit=AuditLog(state.audit),
@@ -230,6 +232,8 @@ def _each(
             break
         except TaggerError as error:
             outlook.failed.append((item.path, str(error)))
+        except OSError as error:  # of a kind that nobody has foreseen
+            outlook.failed.append((item.path, error.strerror or str(error)))
         else:
             outlook.photos += [] if effect is None else [_shown(effect)]
 

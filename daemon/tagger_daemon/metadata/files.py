@@ -221,6 +221,21 @@ def sweep(folder: Path) -> tuple[Path, ...]:
     return tuple(removed)
 
 
+def sweep_beside(target: Path) -> tuple[Path, ...]:
+    """Remove the copies of one file that an interrupted write left, as `sweep` does for folders.
+
+    Long names are cut in those of copies: whose such a copy is cannot be told, so it is left.
+    """
+    start = temp_name(target, "").removesuffix(target.suffix)
+    if target.name not in start:
+        return ()
+    names = os.listdir(target.parent)  # noqa: PTH208 - names are wanted, of folders of any size
+    removed = [target.with_name(name) for name in names if name.startswith(start) and is_our_temp(name)]
+    for path in removed:
+        path.unlink(missing_ok=True)
+    return tuple(removed)
+
+
 def _keep_owner(temp: Path, target: Path, status: os.stat_result) -> None:
     try:
         os.chown(temp, status.st_uid, status.st_gid)

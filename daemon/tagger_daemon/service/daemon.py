@@ -27,7 +27,7 @@ from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
 from tagger_daemon.metadata.exiftool import ExifTool
 from tagger_daemon.metadata.store import MetadataStore
-from tagger_daemon.model import Fingerprint
+from tagger_daemon.model import Fingerprint, Outcome
 from tagger_daemon.pipeline import Tools
 from tagger_daemon.reports.audit import AuditLog
 from tagger_daemon.service.arrivals import Arrivals
@@ -169,18 +169,22 @@ class Daemon:
         return metadata
 
     def _recover(self, metadata: MetadataStore) -> None:
-        sweep_folders([folder.path for folder in self.settings.folders])
-        by_hand = self.state.is_being_undone()
-        take_up(self._database, self._backlog, self._ledger, by_hand=by_hand)
-        settle_intentions(
-            self._database,
-            self._backlog,
-            self._ledger,
-            metadata,
-            now=now_ms(),
-            finished=self._note_finished,
-        )
-        complete_audit(self._ledger, self._audit)
+        with self.state.undoing() as alone:
+            # What an `undo` has in hand is left to it: copies, rows, intentions, lines.
+            kinds = tuple(kind for kind in Outcome if alone or kind is not Outcome.UNDONE)
+            if alone:
+                sweep_folders([folder.path for folder in self.settings.folders])
+            take_up(self._database, self._backlog, self._ledger, by_hand=not alone)
+            settle_intentions(
+                self._database,
+                self._backlog,
+                self._ledger,
+                metadata,
+                now=now_ms(),
+                kinds=kinds,
+                finished=self._note_finished,
+            )
+            complete_audit(self._ledger, self._audit, kinds=kinds)
 
     def _make_crew(self, metadata: MetadataStore, preparer: Preparer, who: Cast) -> Crew:
         settings = self.settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from loguru import logger
@@ -12,7 +12,7 @@ from tagger_daemon.database import Database
 from tagger_daemon.errors import TaggerError
 from tagger_daemon.intake.probe import look
 from tagger_daemon.ledger.records import Ledger
-from tagger_daemon.metadata.files import sweep
+from tagger_daemon.metadata.files import sweep, sweep_beside
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Outcome, Record
 from tagger_daemon.pipeline import Steps, failed_record
@@ -40,7 +40,7 @@ def settle_intentions(
     metadata: MetadataStore,
     *,
     now: int,
-    only: Outcome | None = None,
+    kinds: Collection[Outcome] = tuple(Outcome),
     finished: Callable[[Record], None] = lambda _: None,
 ) -> None:
     """Find out which of the writes that were begun took place, and finish their jobs.
@@ -53,11 +53,11 @@ def settle_intentions(
         ledger: the records.
         metadata: looks into the files.
         now: milliseconds since the epoch.
-        only: intentions of this kind; those of a daemon that may be running are not to be touched.
+        kinds: intentions to do these; those of others who are at work are not to be touched.
         finished: is told of each that is done, in the same transaction.
     """
     for record in ledger.intended():
-        if only is not None and record.outcome is not only:
+        if record.outcome not in kinds:
             continue
         try:
             took_place = metadata.carries(record)
@@ -65,6 +65,8 @@ def settle_intentions(
         except TaggerError as error:
             logger.info("{}: {}; whether it was written is found out later", record.photo.path.name, error)
             continue
+        if record.outcome is Outcome.UNDONE:
+            _sweep_for(record)  # nobody sweeps the folders that are not watched
         if seen is None or not took_place:
             with database.transaction():
                 ledger.forget(record)
@@ -76,16 +78,21 @@ def settle_intentions(
             backlog.finish_recovered(photo, now=now)
             ledger.add(record.evolve(final_fingerprint=seen.fingerprint))
             finished(record)
-        logger.info("{}: had been written when the service died", record.photo.path.name)
+        what = "taken back when an `undo`" if record.outcome is Outcome.UNDONE else "written when the service"
+        logger.info("{}: had been {} died", record.photo.path.name, what)
 
 
-def complete_audit(ledger: Ledger, audit: AuditLog) -> None:
+def complete_audit(ledger: Ledger, audit: AuditLog, *, kinds: Collection[Outcome] = tuple(Outcome)) -> None:
     """Add the lines of records that ended before their line could be written; none twice.
+
+    `kinds` is as for `settle_intentions`.
 
     Raises:
         FolderUnavailable: the audit folder's disk is full or read-only.
     """
     for record in ledger.unaudited():
+        if record.outcome not in kinds:
+            continue
         if not audit.contains(record):
             audit.append(record)
         ledger.mark_audited(record)
@@ -94,8 +101,18 @@ def complete_audit(ledger: Ledger, audit: AuditLog) -> None:
 def sweep_folders(folders: Sequence[Path]) -> None:
     """Remove the temporary copies that a killed write left behind; before anything is written."""
     for folder in folders:
-        try:
-            for path in sweep(folder):
-                logger.info("removed {}, left by a write that was interrupted", path)
-        except OSError as error:
-            logger.warning("{}: interrupted writes could not be cleared away: {}", folder, error.strerror)
+        _swept(folder, sweep)
+
+
+def _sweep_for(record: Record) -> None:
+    """Remove the temporary copies of one file."""
+    target = record.target or record.photo.path
+    _swept(target, sweep_beside)
+
+
+def _swept(path: Path, sweeping: Callable[[Path], Iterable[Path]]) -> None:
+    try:
+        for removed in sweeping(path):
+            logger.info("removed {}, left by a write that was interrupted", removed)
+    except OSError as error:
+        logger.warning("{}: interrupted writes could not be cleared away: {}", path, error.strerror)

@@ -7,7 +7,8 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,17 +96,22 @@ class StateDirectory(Value):
             )
         return descriptor
 
-    def acquire_undo(self) -> int:
-        """Become the one `undo` at work on this directory; as for `acquire`.
+    @contextmanager
+    def undoing(self) -> Iterator[bool]:
+        """Be the one that undoes, or at least have nobody else do it, while the context lasts.
+
+        Yields:
+            False if somebody else is at it.
 
         Raises:
-            StateUnavailable: another one is at work.
             ConfigurationError: the lock file is not ours to open.
         """
         descriptor = _take(self.undo_lock)
-        if descriptor is None:
-            raise StateUnavailable(f"another `undo` is at work on {self.root}; try again when it has ended")
-        return descriptor
+        try:
+            yield descriptor is not None
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
 
     def is_held(self) -> bool:
         """Tell whether a daemon runs here.
@@ -114,10 +120,6 @@ class StateDirectory(Value):
             StateUnavailable: this user may not look.
         """
         return _is_taken(self.lock)
-
-    def is_being_undone(self) -> bool:
-        """Tell whether an `undo` is at work here; raises what `is_held` raises."""
-        return _is_taken(self.undo_lock)
 
     def write_status(self, status: Mapping[str, Any]) -> None:
         """Replace the status file in one step.

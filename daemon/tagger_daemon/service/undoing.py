@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -247,18 +248,21 @@ class Undoer:
             for path in (Path(parent, name) for name in names):
                 if path in known or not is_supported(path) or is_queued(db, path):
                     continue
-                if (seen := look(path)) is not None:
-                    photo = Photo(path=path, folder=folder, fingerprint=seen.fingerprint)
-                    files.setdefault(seen.fingerprint.size, []).append(photo)
+                # Of what cannot be read nothing is known, so nothing of ours either.
+                with suppress(PhotoUnreadable, FolderUnavailable):
+                    if (seen := look(path)) is not None:
+                        photo = Photo(path=path, folder=folder, fingerprint=seen.fingerprint)
+                        files.setdefault(seen.fingerprint.size, []).append(photo)
         gone: dict[int, set[str]] = {}
         for place, content, size in records.sizes(db) if files else ():
             if size in files and not _is_there(place):
                 gone.setdefault(size, set()).add(content)
         for size, contents in gone.items():
             for photo in files[size]:
-                content = self._metadata.content_hash(photo)
-                if content in contents:
-                    yield photo.path, content
+                with suppress(PhotoUnreadable, PhotoGone):
+                    content = self._metadata.content_hash(photo)
+                    if content in contents:
+                        yield photo.path, content
 
     def _history(self, db: records.Connection, found: Found, existing: Existing) -> History:
         """Return all that was written into copies of the picture that a file holds, and taken back.
