@@ -36,7 +36,7 @@ RULES = Policy(
         Stage.DESCRIPTION: ("Description",),
     },
 )
-#: Ours and a person's have no word in common: whose a word is that both would write is tried elsewhere.
+#: Ours and a person's have no word in common but those that a person respelt.
 OUR_WORDS = st.lists(st.sampled_from(["dog", "sea", "sun", "ice"]), max_size=4, unique=True)
 THEIR_WORD = st.sampled_from(["Rose", "Oma", "Ulm"])
 A_TIME = "2026-05-01T12:00:{:02}+00:00"
@@ -121,7 +121,7 @@ class Story:
         existing = self.existing()
         taken = take_back(self.history, chosen, words=words, stands=existing.stands, now=self.now)
         plan = make_undo_plan(existing, taken)
-        self.removed |= {key(word) for word in words}
+        self.removed |= {key(word) for word in words} - self.theirs
         self.keep(
             plan,
             Outcome.UNDONE,
@@ -132,18 +132,23 @@ class Story:
         )
 
     def by_hand(self, deed: str, word: str) -> None:
-        """A person adds a keyword, removes one of ours or theirs, or writes or empties a title."""
+        """A person adds a keyword, removes or respells one, or writes or empties a title."""
+        standing = self.stands.get(fields.KEYWORDS, ())
         for tag in (fields.KEYWORDS, *([fields.IIM_KEYWORDS] if self.legacy else [])):
             there = self.stands.get(tag, ())
             assert isinstance(there, tuple)
             if deed == "add" and key(word) not in {key(one) for one in there}:
                 self.stands[tag] = (*there, word)
+            if deed == "respell":
+                self.stands[tag] = tuple(one.upper() if one == word else one for one in there)
             if deed == "remove":
                 self.stands[tag] = tuple(one for one in there if key(one) != key(word))
             if not self.stands.get(tag, ()):
                 self.stands.pop(tag, None)
         match deed:
             case "add":
+                self.theirs.add(key(word))
+            case "respell" if word in standing:
                 self.theirs.add(key(word))
             case "remove" if key(word) in self.theirs:
                 self.theirs.remove(key(word))
@@ -164,6 +169,7 @@ WRITES = st.tuples(st.just("write"), OUR_WORDS, st.sampled_from(["A", "B", "C"])
 DEEDS = st.one_of(
     st.tuples(st.just("add"), THEIR_WORD),
     st.tuples(st.just("remove"), st.sampled_from(["dog", "sea", "Rose", "Oma"])),
+    st.tuples(st.just("respell"), st.sampled_from(["dog", "sea"])),
     st.tuples(st.sampled_from(["title", "untitle"]), THEIR_WORD),
 )
 UNDOINGS = st.one_of(

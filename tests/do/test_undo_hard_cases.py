@@ -103,6 +103,15 @@ def test_a_keyword_that_a_person_deleted_stays_away_after_an_undo_too(
     assert "cat" in tell(path, "XMP-dc:Subject").split("|")
 
 
+def test_a_keyword_of_ours_that_a_person_respelt_is_theirs_and_stays(studio: Studio) -> None:
+    path = draw(studio.folder / "photo.jpg").path
+    studio.tag(path, *FIRST)
+    stamp(path, "XMP-dc:Subject=Dog", "XMP-dc:Subject=beach", "XMP-dc:Subject=blue")
+    studio.tag(path, *SECOND)
+    studio.undo()
+    assert tell(path, "XMP-dc:Subject") == "Dog"
+
+
 def test_records_of_before_markers_were_kept_are_taken_back_too(studio: Studio) -> None:
     path = draw(studio.folder / "photo.jpg", "XMP-dc:Subject=Rose").path
     before = meaning(path)

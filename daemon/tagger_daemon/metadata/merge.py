@@ -40,16 +40,16 @@ def merge(
         rejected: what a person removed before.
     """
     standing = {key(word) for word in current}
-    ours_before = {_spelling(word) for word in last}
+    ours_before = {spelling(word) for word in last}
     wanted = {key(word): word for word in reversed(tuple(proposed)) if key(word)}
     refused = {key(word): word for word in (*rejected, *last) if key(word) not in standing}
-    kept = tuple(word for word in current if _spelling(word) not in ours_before or key(word) in wanted)
+    kept = tuple(word for word in current if spelling(word) not in ours_before or key(word) in wanted)
     added = tuple(
         word for word in reversed(wanted.values()) if key(word) not in standing and key(word) not in refused
     )
     return Merged(
         words=(*kept, *added),
-        ours=(*(word for word in kept if _spelling(word) in ours_before), *added),
+        ours=(*(word for word in kept if spelling(word) in ours_before), *added),
         rejected=tuple(refused.values()),
     )
 
@@ -100,7 +100,7 @@ def distinct(words: Iterable[str], known: Iterable[str] = ()) -> tuple[str, ...]
     return tuple(found.values())
 
 
-def _spelling(word: str) -> str:
+def spelling(word: str) -> str:
     """Return a keyword as it is spelt, whichever way its accents are encoded."""
     return unicodedata.normalize("NFC", " ".join(word.split()))
 

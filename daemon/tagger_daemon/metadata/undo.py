@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tagger_daemon.metadata import fields, gather
-from tagger_daemon.metadata.merge import distinct, key, leaf
+from tagger_daemon.metadata.merge import distinct, key, leaf, spelling
 from tagger_daemon.metadata.properties import Properties
 from tagger_daemon.model import Marker, NewValue, Outcome, Record, TagValue, Value, text_hash
 
@@ -60,7 +60,7 @@ class _Layer(Value):
     id: str
     before: TagValue | None
     after: TagValue | None
-    ours: frozenset[str] = frozenset()  # keys of a list's entries that are ours since
+    ours: frozenset[str] = frozenset()  # a list's entries that are ours since, as they are spelt
     changed: bool = True  # False: the write left this list as it was
 
 
@@ -172,30 +172,31 @@ def _stacks(history: Sequence[Record]) -> dict[str, _Stack]:
 
 
 def _ours(record: Record, tag: str, layer: _Layer, below: _Stack) -> frozenset[str]:
-    """Return the keys of a list's entries that are ours after a write: by its marker, if that says so."""
+    """Return which of a list's entries are ours after a write: by its marker, if that says so."""
     listed = _listed(record.marker, tag)
     if listed is not None:
         return listed
     before = below[-1].ours if below else frozenset()
     if not layer.changed:
         return before
-    stood, stands = _keys(_tuple(layer.before)), _keys(_tuple(layer.after))
-    return before & stands | stands - stood
+    stood = _keys(_tuple(layer.before))
+    added = frozenset(spelling(entry) for entry in _tuple(layer.after) if key(entry) not in stood)
+    return before & _spelt(_tuple(layer.after)) | added
 
 
 def _listed(marker: Marker | None, tag: str) -> frozenset[str] | None:
-    """Return the keys of the entries of a list that a marker names; None if there is no marker."""
+    """Return the entries of a list that a marker names; None if there is no marker."""
     if marker is None:
         return None
     match tag:
         case fields.KEYWORDS:
-            return _keys(marker.keywords)
+            return _spelt(marker.keywords)
         case fields.IIM_KEYWORDS:
-            return _all_keys(marker.keywords)
+            return _spelt(_forms(marker.keywords))
         case fields.HIERARCHICAL:
-            return _keys(marker.hierarchy)
+            return _spelt(marker.hierarchy)
         case fields.TAGS_LIST:
-            return _keys(marker.tags)
+            return _spelt(marker.tags)
         case _:
             return frozenset()
 
@@ -281,7 +282,7 @@ def _list_value(
         value, owned = _drop(now_there, doomed & stack[-1].ours), stack[-1].ours - doomed
         going = bool(doomed)
     else:
-        removed = stack[-1].ours - _keys(now_there)  # by a person
+        removed = _missing(stack[-1].ours, now_there)  # by a person
         value, owned = _list_below(now_there, stack, ids, removed)
         going = bool(_claimed(stack, ids) - _staying(stack, ids))
     if value != now_there:
@@ -309,26 +310,25 @@ def _list_below(
     for layer in reversed(stack):
         if layer.id not in ids:
             break
-        taken_out = _keys(_tuple(layer.before)) - _keys(_tuple(layer.after))
-        returning = taken_out & staying - refused
-        back[:0] = [word for word in _tuple(layer.before) if key(word) in returning]
+        returning = _missing(staying, _tuple(layer.after)) - refused
+        back[:0] = [entry for entry in _tuple(layer.before) if spelling(entry) in returning]
     result = (*kept, *distinct(back, _keys(kept)))
-    return result, (owned - doomed | _keys(back)) & _keys(result)
+    return result, (owned - doomed | _spelt(back)) & _spelt(result)
 
 
 def _claimed(stack: _Stack, ids: frozenset[str]) -> frozenset[str]:
-    """Return the keys of the entries that some writes left there as ours."""
+    """Return the entries that some writes left there as ours."""
     return frozenset(entry for layer in stack if layer.id in ids for entry in layer.ours)
 
 
 def _staying(stack: _Stack, ids: frozenset[str]) -> frozenset[str]:
-    """Return the keys of the entries that are ours by the newest write that stays."""
+    """Return the entries that are ours by the newest write that stays."""
     return next((layer.ours for layer in reversed(stack) if layer.id not in ids), frozenset())
 
 
 def _meant(stack: _Stack, ids: frozenset[str], words: Sequence[str]) -> frozenset[str]:
-    """Return the keys of our entries, of some writes, whose keyword is one of these."""
-    keys = _all_keys(words)
+    """Return our entries, of some writes, whose keyword is one of these."""
+    keys = _keys(_forms(words))
     return frozenset(entry for entry in _claimed(stack, ids) if key(_last(entry)) in keys)
 
 
@@ -343,11 +343,10 @@ def _rejected(stacks: Mapping[str, _Stack], stands: Mapping[str, TagValue]) -> t
         if tag in _TEXT_TAGS:
             known |= tag in stands and stands[tag] == stack[-1].after
         if tag in _VISIBLE_LISTS and stack:
-            there = _keys(_tuple(stands.get(tag)))
-            known |= bool(stack[-1].ours & there)
+            there = _tuple(stands.get(tag))
+            known |= bool(stack[-1].ours & _spelt(there))
             if tag != fields.IIM_KEYWORDS:
-                spelt = {key(word): word for layer in stack for word in _tuple(layer.after)}
-                missing += [spelt.get(entry, entry) for entry in sorted(stack[-1].ours - there)]
+                missing += sorted(_missing(stack[-1].ours, there))
     return distinct(missing) if known else ()
 
 
@@ -365,7 +364,7 @@ def _marker(
     texts = {tag: stacks[tag][-1].after for tag in _TEXT_TAGS if stacks.get(tag)}
 
     def ours(tag: str) -> tuple[str, ...]:
-        return tuple(word for word in _tuple(stands.get(tag)) if key(word) in owned.get(tag, ()))
+        return tuple(entry for entry in _tuple(stands.get(tag)) if spelling(entry) in owned.get(tag, ()))
 
     lists = {tag: ours(tag) for tag in (fields.KEYWORDS, fields.HIERARCHICAL, fields.TAGS_LIST)}
     there = _keys(word for words in lists.values() for word in words)
@@ -448,16 +447,25 @@ def _is_old(record: Record) -> bool:
     return record.outcome is Outcome.WRITTEN and record.marker is None
 
 
-def _drop(words: Sequence[str], keys: Iterable[str]) -> tuple[str, ...]:
-    keys = frozenset(keys)
-    return tuple(word for word in words if key(word) not in keys)
+def _drop(entries: Sequence[str], ours: Iterable[str]) -> tuple[str, ...]:
+    """Leave out entries of ours. One that a person respelt is theirs."""
+    ours = frozenset(ours)
+    return tuple(entry for entry in entries if spelling(entry) not in ours)
 
 
-def _all_keys(words: Iterable[str]) -> frozenset[str]:
-    """Return the keys of keywords, and of what the legacy block holds of them."""
-    return _keys(
-        form for word in words for form in (word, fields.cut_bytes(word, fields.LONGEST_IIM_KEYWORD))
-    )
+def _missing(ours: Iterable[str], entries: Iterable[str]) -> frozenset[str]:
+    """Return those of our entries that do not stand among these, however they are spelt."""
+    there = _keys(entries)
+    return frozenset(entry for entry in ours if key(entry) not in there)
+
+
+def _forms(words: Iterable[str]) -> Iterable[str]:
+    """Return keywords, and what the legacy block holds of them."""
+    return (form for word in words for form in (word, fields.cut_bytes(word, fields.LONGEST_IIM_KEYWORD)))
+
+
+def _spelt(entries: Iterable[str]) -> frozenset[str]:
+    return frozenset(spelling(entry) for entry in entries)
 
 
 def _last(entry: str) -> str:
