@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from support.metadata_files import draw, policy, stamp, tell
+from support.metadata_files import draw, photo_at, policy, stamp, tell
 from support.studio import Studio, by_model, meaning, open_studio
 from tagger_daemon.errors import LeaseLost, WriteRefused
 from tagger_daemon.metadata.sidecar import EMPTY
-from tagger_daemon.model import JobState, Outcome
+from tagger_daemon.model import JobState, Mode, Outcome
 from tagger_daemon.service.recovery import settle_intentions
 from tagger_daemon.service.undoing import Selection, release
 
@@ -225,8 +226,6 @@ def test_photos_are_found_by_day_by_folder_and_under_another_name(studio: Studio
     studio.tag(first, *FIRST)
     studio.tag(second, *FIRST)
     day = studio.ledger.unaudited()[0].finished_at[:10]
-    from datetime import date
-
     undoer = studio.undoer()
     assert len(undoer.find(Selection(day=date.fromisoformat(day)))[0]) == 2
     assert undoer.find(Selection(day=date(1999, 1, 1)))[0] == []
@@ -313,8 +312,6 @@ def test_the_daemon_does_not_take_an_undone_photo_for_a_new_one(studio: Studio) 
     studio.undo()
     seen = studio.backlog.folders(now=9)[0].counts
     assert seen == {JobState.DONE: 1}
-    from support.metadata_files import photo_at
-
     assert studio.backlog.unknown([photo_at(path).evolve(folder=studio.folder)]) == []
 
 
@@ -330,8 +327,6 @@ def test_a_line_of_the_audit_tells_what_was_taken_back(studio: Studio, tmp_path:
 
 
 def test_propose_writes_nothing_and_asks_nobody_twice(studio: Studio) -> None:
-    from tagger_daemon.model import Mode
-
     path = draw(studio.folder / "photo.jpg").path
     content = path.read_bytes()
     said, rules = FIRST

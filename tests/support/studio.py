@@ -178,8 +178,3 @@ def open_studio(root: Path, *, metadata: MetadataStore | None = None, **settings
             yield Studio(folder=folder, database=database, metadata=opened, audit=AuditLog(root / "audit"))
     finally:
         database.close()
-
-
-def photo_of(path: Path) -> Photo:
-    """Return the value of a photo that lies on disk now."""
-    return photo_at(path)

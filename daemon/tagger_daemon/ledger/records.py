@@ -31,32 +31,17 @@ from tagger_daemon.model import (
 
 Connection = sqlite3.Connection
 
-PROPOSED = """
--- The few that are looked for at every start.
-CREATE INDEX record_proposed ON record(path) WHERE outcome = 'proposed' AND stands = 1;
-"""
-UNDONE_KIN = """
--- The content by which the ledger knows the photo, where the picture itself was edited since.
-ALTER TABLE undone ADD COLUMN known_as TEXT;
-"""
-UNDONE = """
--- Pictures whose words a person had taken back: left alone until the person says otherwise.
-CREATE TABLE undone(
-  content_hash TEXT PRIMARY KEY,
-  at           TEXT NOT NULL               -- ISO 8601 with zone
-) STRICT;
-"""
-
 
 def migrations() -> tuple[Migration, ...]:
     """The ledger's part of the schema."""
-    schema = resources.files("tagger_daemon.ledger").joinpath("schema.sql").read_text(encoding="utf-8")
     return (
-        Migration(name="ledger-1", sql=schema),
-        Migration(name="ledger-undone", sql=UNDONE),
-        Migration(name="ledger-undone-kin", sql=UNDONE_KIN),
-        Migration(name="ledger-proposed", sql=PROPOSED),
+        Migration(name="ledger-1", sql=_file("schema.sql")),
+        Migration(name="ledger-undone", sql=_file("undone.sql")),
     )
+
+
+def _file(name: str) -> str:
+    return resources.files("tagger_daemon.ledger").joinpath(name).read_text(encoding="utf-8")
 
 
 class Ledger:
@@ -201,7 +186,7 @@ def undone_photos(db: sqlite3.Connection) -> list[tuple[Path, str]]:
     """The photos whose words were taken back and that are left alone since: where they are, and which."""
     query = (
         "SELECT DISTINCT record.path, undone.content_hash FROM undone "
-        "JOIN record ON record.content_hash = coalesce(undone.known_as, undone.content_hash) "
+        "JOIN record ON record.content_hash = undone.known_as "
         "WHERE record.stands = 1"
     )
     return [(Path(os.fsdecode(row["path"])), row["content_hash"]) for row in db.execute(query)]
