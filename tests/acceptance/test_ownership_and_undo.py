@@ -54,10 +54,10 @@ def tags(path: Path) -> dict[str, Any]:
     return read_tags([path])[path.name]
 
 
-def tag_once(house: House, **settings: Any) -> None:
+def tag_once(house: House, *options: str, **settings: Any) -> None:
     house.settings |= settings
     house.write()
-    result = house.run("run", "--once")
+    result = house.run("run", "--once", *options)
     assert result.returncode == 0, result.stderr
 
 
@@ -307,9 +307,15 @@ def test_only_the_fields_that_are_wished_are_asked_for_and_written(house: House,
     assert not {TITLE, DESCRIPTION, "XMP-iptcCore:AltTextAccessibility"} & found.keys()
 
 
-def test_a_title_that_is_replaced_by_wish_is_kept_and_comes_back(house: House) -> None:
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [(("--overwrite-metadata",), {"overwrite_metadata": False}), ((), {"overwrite_metadata": True})],
+)
+def test_a_title_that_is_replaced_by_wish_is_kept_and_comes_back(
+    house: House, options: tuple[str, ...], settings: dict[str, bool]
+) -> None:
     photo = photo_with(house, "XMP-dc:Title=Mine", "XMP-dc:Subject=Oma")
-    tag_once(house, overwrite_metadata=True)
+    tag_once(house, *options, **settings)
     assert tags(photo)[TITLE].startswith("A test caption")
     assert house.audit()[0]["before"][TITLE] == "Mine"
     assert house.run("undo", str(photo), "--yes").returncode == 0
