@@ -378,8 +378,7 @@ class Written(Value):
     """What a plan's execution left on disk."""
 
     target: Path
-    target_fingerprint: Fingerprint
-    photo_fingerprint: Fingerprint  # of the photo; equals the target's for embedded writes
+    photo_fingerprint: Fingerprint  # of the photo, which may not have been touched
     content_hash: str  # of the picture data without metadata
 
 

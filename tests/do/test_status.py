@@ -22,7 +22,6 @@ WAITS = Pending(
     folder=Path("/photos/inbox"),
     after=Path("/photos/after"),
     why="/photos/after is not there [away]",
-    created_at=1,
     begun=None,
 )
 

@@ -37,7 +37,6 @@ class Pending(Value):
     folder: Path  # its watch folder
     after: Path | None  # where to; None: no longer in the settings, and yet begun
     why: str | None  # why it waits, in plain words; None: its turn has not come
-    created_at: int  # when it was finished, milliseconds since the epoch
     begun: Move | None  # the move that is under way, or was cut off
 
 
@@ -135,7 +134,6 @@ def pending(db: sqlite3.Connection, *, folder: Path | None = None, limit: int = 
             folder=Path(os.fsdecode(row["folder_path"])),
             after=None if row["after"] is None else Path(os.fsdecode(row["after"])),
             why=row["why"],
-            created_at=row["created_at"],
             begun=_begun(row),
         )
         for row in db.execute(queries()["handoffs"], values)

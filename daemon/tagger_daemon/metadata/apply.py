@@ -94,7 +94,6 @@ def apply_plan(exiftool: ExifTool, plan: WritePlan, settings: MetadataSettings) 
                 _replace(exiftool, plan, target, content, settings)
     return Written(
         target=plan.target,
-        target_fingerprint=fingerprint((target if target.exists() else photo.path).stat()),
         photo_fingerprint=fingerprint(photo.path.stat()),
         content_hash=content,
     )

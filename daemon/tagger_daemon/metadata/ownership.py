@@ -18,8 +18,6 @@ from tagger_daemon.model import Draft, Existing, Identity, Marker, Memory, Mode,
 
 #: What of an identity makes words stale once it changes. The registry's hash changes with any entry.
 TELLING = ("entry", "model", "digest", "profile", "profile_hash")
-
-
 #: Keywords by which a photo is known again, and half of ours at least: a person may have the same idea.
 FEWEST_KNOWN = 2
 

@@ -91,7 +91,9 @@ def make_plan(
     texts = _texts(existing, annotation, policy)
     lists = _lists(existing, annotation, policy)
     kept = texts.kept
-    if existing.keywords or existing.hierarchical:
+    if set(existing.keywords) - set(lists.flat.ours) or set(existing.hierarchical) - set(
+        lists.hierarchy.ours
+    ):
         kept += (Kept(field="Keywords", reason="a person's words stay"),)
     marker = _marker(existing, annotation, texts, lists, content_hash, tool_version, now)
     result = existing.evolve(
@@ -267,9 +269,8 @@ def _lists(existing: Existing, annotation: Annotation, policy: Policy) -> _Lists
         stood = existing.stands.get(fields.IIM_KEYWORDS, ())
         dropped = [word for word in (*last, *existing.keywords) if key(word) not in _keys(flat.words)]
         words: Sequence[str] = flat.words
-        if (
-            stood and fields.IIM_KEYWORDS in existing.iim_disagrees
-        ):  # a person's that were removed there stay so
+        if stood and fields.IIM_KEYWORDS in existing.iim_disagrees:
+            # What a person removed from the block, which is the newer, does not come back there.
             words = [word for word in words if word in flat.ours or _in_block(word, stood)]
         values[fields.IIM_KEYWORDS] = for_iim(stood, words, dropped)
     if not _touched(existing, flat):
