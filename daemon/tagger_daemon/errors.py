@@ -15,6 +15,7 @@ Every class names exactly one `Fate`; a test fails if one does not.
     ├── ServerUnavailable           WAIT      down, loading, overloaded: no attempt charged
     │   ├── ServerFailed            WAIT      broke down on this request: the pool finds out whose fault it is
     │   └── ServerMisconfigured     WAIT      wrong key, unknown model: waits, and says so loudly
+    │       └── ServerDrifted       WAIT      not the model that the registry describes: stops this entry
     ├── RequestRejected             RETRY     the server refuses this request (400, 413, 422)
     ├── ReplyError                  RETRY     back-off and jitter, a bounded number of times
     │   ├── ReplyTimeout            RETRY     no answer within the deadline
@@ -123,6 +124,10 @@ class ServerFailed(ServerUnavailable):
 
 class ServerMisconfigured(ServerUnavailable):
     """The endpoint answers, but not for us: key refused, model unknown, not a vision model."""
+
+
+class ServerDrifted(ServerMisconfigured):
+    """What the server serves is not what the registry says, or it does not see pictures as it should."""
 
 
 class RequestRejected(TaggerError):

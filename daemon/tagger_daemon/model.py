@@ -85,6 +85,9 @@ class Photo(Value):
     fingerprint: Fingerprint  # the content that was seen to be complete
 
 
+#: Stands for the digest of a model whose server cannot tell what it serves.
+UNVERIFIABLE = "unverifiable"
+
 Identity = Mapping[
     str, str | None
 ]  # who gives an answer: entry, model, digest, profile, profile_hash, registry
@@ -96,7 +99,9 @@ class Origin(Value):
 
     entry: str  # name of the registry entry
     model: str  # as the server named it in its answer
-    digest: str | None  # digest of the model's files where the registry knows one
+    digest: (
+        str | None
+    )  # digest of the model's files, or `UNVERIFIABLE`; None in records of before this was kept
     registry: str  # sha256/16 of the registry file that resolved the role
     profile: str  # id of the prompt profile
     profile_hash: str  # sha256/16 of the profile's content
@@ -105,6 +110,8 @@ class Origin(Value):
     completion_tokens: int | None = None
     seconds: float = 0.0  # from request to usable answer, retries included
     attempts: int = 1  # requests that this answer took
+    cached_tokens: int | None = None  # of the prompt's, how many the server had from before, if it says so
+    fallback_for: str = ""  # the entry that should have answered; "" where this one should
     served: str = ""  # the name under which the model was asked for; "" in records of before this was kept
 
     @property
@@ -115,7 +122,7 @@ class Origin(Value):
         return {
             "entry": self.entry,
             "model": model.rpartition("/")[2] if is_path else model,
-            "digest": self.digest,
+            "digest": self.digest or UNVERIFIABLE,
             "profile": self.profile,
             "profile_hash": self.profile_hash,
             "registry": self.registry,
@@ -225,6 +232,10 @@ class Facts(Value):
     f_number: float | None = None
     iso: int | None = None
     flash_fired: bool | None = None
+    people: tuple[str, ...] = ()  # named by a person: PersonInImage, regions of faces
+    keywords: tuple[str, ...] = ()  # a person's own, none of ours
+    caption: str | None = None  # a person's own title or description, none of ours
+    folders: tuple[str, ...] = ()  # names of the folders from the watch folder down
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

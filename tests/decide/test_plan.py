@@ -167,7 +167,7 @@ def test_the_marker_says_what_was_written_and_by_what_but_not_where_it_was_asked
     assert models["caption"] == {
         "entry": "eyes",
         "model": "acme/eyes-7b",
-        "digest": None,
+        "digest": "unverifiable",
         "profile": "default",
         "profile_hash": "4567",
         "registry": "0123",

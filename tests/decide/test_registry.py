@@ -54,6 +54,7 @@ def test_an_entry_as_imageworks_writes_it() -> None:
     assert entry == Entry(
         name="m",
         backend="vllm",
+        dialect="vllm",
         served_model="served",
         roles=("caption",),
         role_priority={"caption": 95},

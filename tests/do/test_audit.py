@@ -27,6 +27,7 @@ ORIGIN = Origin(
     endpoint="http://127.0.0.1:8000/v1",
     prompt_tokens=700,
     completion_tokens=30,
+    cached_tokens=650,
     seconds=1.5,
     attempts=2,
 )
@@ -103,7 +104,8 @@ def test_a_line_says_all_that_is_known(tmp_path: Path) -> None:
                 "profile_hash": "p1",
                 "registry": "r1",
                 "endpoint": "http://127.0.0.1:8000/v1",
-                "tokens": {"prompt": 700, "completion": 30},
+                "tokens": {"prompt": 700, "completion": 30, "cached": 650},
+                "fallback_for": None,
                 "seconds": 1.5,
                 "attempts": 2,
             }

@@ -14,7 +14,18 @@ from pathlib import Path
 
 from tagger_daemon.metadata.fields import SCHEMA_VERSION, TEXT_FIELDS, TextField
 from tagger_daemon.metadata.merge import distinct, key
-from tagger_daemon.model import Draft, Existing, Identity, Marker, Memory, Mode, Policy, Stage, text_hash
+from tagger_daemon.model import (
+    UNVERIFIABLE,
+    Draft,
+    Existing,
+    Identity,
+    Marker,
+    Memory,
+    Mode,
+    Policy,
+    Stage,
+    text_hash,
+)
 
 #: What of an identity makes words stale once it changes. The registry's hash changes with any entry.
 TELLING = ("entry", "model", "digest", "profile", "profile_hash")
@@ -78,7 +89,12 @@ def judged_by(policy: Policy) -> str:
 
 def same_source(one: Identity, other: Identity) -> bool:
     """Tell whether two answers would come from the same model, asked with the same prompts."""
-    return all(one.get(name) == other.get(name) for name in TELLING)
+    return all(_told(one, name) == _told(other, name) for name in TELLING)
+
+
+def _told(identity: Identity, name: str) -> str | None:
+    # Markers of before digests were checked hold none.
+    return identity.get(name) or (UNVERIFIABLE if name == "digest" else None)
 
 
 def still_good(answers: Draft, policy: Policy) -> Draft:

@@ -120,7 +120,12 @@ def _origin_as_json(origin: Origin) -> dict[str, Any]:
         "profile_hash": origin.profile_hash,
         "registry": origin.registry,
         "endpoint": origin.endpoint,
-        "tokens": {"prompt": origin.prompt_tokens, "completion": origin.completion_tokens},
+        "tokens": {
+            "prompt": origin.prompt_tokens,
+            "completion": origin.completion_tokens,
+            "cached": origin.cached_tokens,
+        },
+        "fallback_for": origin.fallback_for or None,
         "seconds": origin.seconds,
         "attempts": origin.attempts,
     }

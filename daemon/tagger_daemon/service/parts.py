@@ -9,6 +9,7 @@ from itertools import permutations
 from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.model import Identity, Origin, Policy, Stage, Value
 from tagger_daemon.settings import FolderSettings, Settings, way_back
+from tagger_daemon.vision.dialects import confirmed_digest
 from tagger_daemon.vision.entry import Entry, Profile, Registry
 from tagger_daemon.vision.profile import load_profile
 from tagger_daemon.vision.registry import load_registry
@@ -64,7 +65,7 @@ def policy(settings: Settings, who: Cast) -> Policy:
         stage: Origin(
             entry=entry.name,
             model=entry.served_model,
-            digest=entry.digest,
+            digest=confirmed_digest(entry),
             registry=who.registry.hash,
             profile=who.profile.id,
             profile_hash=who.profile.hash,

@@ -12,6 +12,7 @@ from loguru import logger
 
 from tagger_daemon.errors import ReplyError
 from tagger_daemon.model import Draft, Facts, Origin, Photo, Picture, Stage
+from tagger_daemon.vision.dialects import confirmed_digest
 from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry, Profile
 from tagger_daemon.vision.facts import fact_lines
 from tagger_daemon.vision.prompts import build_request, picture_url
@@ -124,13 +125,14 @@ class Conversation:
             entry=entry.name,
             model=reply.model,
             served=entry.served_model,
-            digest=entry.digest,
+            digest=confirmed_digest(entry),
             registry=self._asker.registry_hash,
             profile=self._asker.profile.id,
             profile_hash=self._asker.profile.hash,
             endpoint=reply.endpoint,
             prompt_tokens=reply.prompt_tokens,
             completion_tokens=reply.completion_tokens,
+            cached_tokens=reply.cached_tokens,
             seconds=round(seconds, 3),
             attempts=attempts,
         )

@@ -207,6 +207,7 @@ class ChatClient:
             endpoint=self._endpoint,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens,
             seconds=seconds,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from tagger_daemon.model import Stage, Value
 
@@ -35,21 +35,36 @@ class Timeouts(Value):
     stage: float = 180  # wall clock for one request, from sending to the whole answer
 
 
+#: Where an endpoint is: on this machine, in a private network, or anywhere else.
+Place = Literal["loopback", "private", "public"]
+
+#: What a model has to show: that it names the colours of two pictures, or only that it tells them apart.
+Canary = Literal["colours", "differences"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry(Value):
     """One model of the registry: who it is, what it may be asked, where it answers."""
 
     name: str  # unique in the registry
-    backend: str  # vllm, lmdeploy, ollama, llama-server, lmstudio, sglang, openai, builtin
-    served_model: str  # the name that the server knows it by
+    backend: str  # who serves it, as the registry says: vllm, ollama, gguf, …
+    served_model: str  # the name that the server knows it by; "" where the registry says null: takes no role
+    display_name: str = ""  # for people; "" where the registry has none
+    dialect: str = "compatible"  # how its server is spoken to: a name in `dialects.DIALECTS`
     roles: tuple[str, ...] = ()
     role_priority: Mapping[str, int] = field(default_factory=dict)  # highest wins; absent means 0
     vision: bool = False  # sees pictures
     json_schema: bool = False  # proven to keep to a `response_format` schema
     deprecated: bool = False
     digest: str | None = None  # of the model's files, where the registry knows it
+    context: int | None = None  # tokens that a request may need; a server with fewer has drifted
+    model_path: str | None = None  # where the model's files are, as the server may tell it
     endpoints: tuple[str, ...] = ()  # base URLs ending in /v1
-    api_key_env: str | None = None  # name of the environment variable that holds the key
+    privacy: Place | None = None  # where its endpoints are said to be; None: wherever they are found to be
+    api_key_env: str | None = None  # name of the environment variable, or of the credential, with the key
+    affinity_header: str | None = None  # header by which a router keeps a photo's stages together
+    long_edge: int | None = None  # pixels of the picture that it is shown; None: as the settings say
+    canary: Canary = "colours"  # what it has to show before it is used
     launch: Launch | None = None  # absent: the server is somebody else's to start
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
@@ -58,11 +73,12 @@ class Entry(Value):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Registry(Value):
-    """All usable entries of one registry file, and the hash that names this snapshot."""
+    """All sound entries of a registry, and the hash that names this snapshot."""
 
-    source: str  # the file, for messages
-    hash: str  # sha256/16 of the file's bytes
+    source: str  # the file or directory, for messages
+    hash: str  # sha256/16 of the bytes that were read
     entries: tuple[Entry, ...]
+    problems: tuple[str, ...] = ()  # one line for each thing that is wrong, with file, entry and key
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,3 +129,4 @@ class ChatReply(Value):
     prompt_tokens: int | None
     completion_tokens: int | None
     seconds: float
+    cached_tokens: int | None = None  # of the prompt's, how many the server had from before, if it says so

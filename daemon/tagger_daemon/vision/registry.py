@@ -36,6 +36,7 @@ from pydantic import (
 )
 
 from tagger_daemon.errors import ConfigurationError
+from tagger_daemon.vision.dialects import dialect_of
 from tagger_daemon.vision.entry import Entry, Launch, Limits, Registry, Timeouts
 from tagger_daemon.vision.problems import problems, short_hash
 
@@ -276,6 +277,7 @@ class _RawEntry(_Raw):
         return Entry(
             name=self.name,
             backend=backend,
+            dialect=dialect_of(backend),
             served_model=self.served_model_id or self.name,
             roles=tuple(self.roles),
             role_priority=self.role_priority,

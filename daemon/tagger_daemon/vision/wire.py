@@ -29,9 +29,19 @@ class Choice(_Wire):
     finish_reason: str | None = None
 
 
+class Cached(_Wire):
+    cached_tokens: int | None = None
+
+
 class Usage(_Wire):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    prompt_tokens_details: Cached | None = None
+
+    @property
+    def cached_tokens(self) -> int | None:
+        """Of the prompt's tokens, how many were not worked out anew; None where the server does not say."""
+        return self.prompt_tokens_details.cached_tokens if self.prompt_tokens_details else None
 
 
 class Completion(_Wire):

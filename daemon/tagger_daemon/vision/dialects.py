@@ -1,0 +1,106 @@
+"""How each kind of model server is spoken to: one table, a test for each cell.
+
+Sources: the servers' own code and documentation, and what real ones answered; docs/servers.md says which
+versions were tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from tagger_daemon.model import UNVERIFIABLE, Value
+from tagger_daemon.vision.entry import Entry
+
+#: Where the server tells what it is, beside the list of its models.
+Identity = Literal["models", "props", "model_info", "ollama", "lmstudio"]
+
+_NO_THINKING: Final = {"chat_template_kwargs": {"enable_thinking": False}}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dialect(Value):
+    """What one kind of server understands. Paths are below the server's root, not below /v1."""
+
+    name: str
+    cap: Literal["max_tokens", "max_completion_tokens", "options.num_predict"] = "max_tokens"
+    thinking_off: Mapping[str, Any] = field(default_factory=dict)  # what a request says to have no trace
+    json_schema: bool = True  # understands `response_format` with a schema
+    health: str | None = None  # page that costs nothing; None: there is none, or it runs a completion
+    listing: str = "/v1/models"  # where it lists what it serves
+    identity: Identity = "models"  # how it tells more than names
+    names_models: bool = True  # its list holds the names that it may be asked for
+    checks_model: bool = True  # refuses a model that it does not serve; False: compare what it answers with
+    native: bool = False  # spoken to over an interface of its own, /api/chat
+    digests: bool = False  # tells the digest of what it serves
+
+
+DIALECTS: Final[Mapping[str, Dialect]] = {
+    dialect.name: dialect
+    for dialect in (
+        Dialect(name="vllm", thinking_off=_NO_THINKING, health="/health"),
+        Dialect(name="lmdeploy", thinking_off=_NO_THINKING, health="/health"),
+        Dialect(
+            name="llama-server",
+            thinking_off=_NO_THINKING,
+            health="/health",
+            identity="props",
+            checks_model=False,
+        ),
+        Dialect(
+            name="sglang",
+            thinking_off=_NO_THINKING,
+            health="/health",
+            identity="model_info",
+            checks_model=False,
+        ),
+        Dialect(
+            name="ollama",
+            cap="options.num_predict",
+            thinking_off={"think": False},
+            listing="/api/tags",
+            identity="ollama",
+            native=True,
+            digests=True,
+        ),
+        Dialect(
+            name="ollama-v1",
+            thinking_off={"reasoning_effort": "none"},
+            listing="/api/tags",
+            identity="ollama",
+            digests=True,
+        ),
+        Dialect(name="lmstudio", listing="/api/v1/models", identity="lmstudio"),
+        Dialect(name="openai", cap="max_completion_tokens"),
+        Dialect(name="compatible"),
+        Dialect(name="litellm", health="/health/readiness"),
+        Dialect(name="transformers", json_schema=False, health="/health", names_models=False),
+        Dialect(name="builtin", health="/health"),
+    )
+}
+
+#: Backends whose name is not their dialect's; what is in neither is a compatible server.
+_BACKENDS: Final = {"gguf": "llama-server", "llamacpp": "llama-server", "llama.cpp": "llama-server"}
+
+
+def dialect_of(backend: str) -> str:
+    """Return the dialect of a backend for which the registry names none."""
+    backend = backend.lower()
+    return backend if backend in DIALECTS else _BACKENDS.get(backend, "compatible")
+
+
+def confirmed_digest(entry: Entry) -> str:
+    """Return the digest that is known to be served, or `UNVERIFIABLE`.
+
+    A digest of the registry counts where the server tells its own, or where it is part of the served name:
+    a server of other files would list another name.
+    """
+    if entry.digest is None:
+        return UNVERIFIABLE
+    tells = DIALECTS[entry.dialect].digests
+    return (
+        entry.digest
+        if tells or entry.digest.removeprefix("sha256:")[:6] in entry.served_model
+        else UNVERIFIABLE
+    )
