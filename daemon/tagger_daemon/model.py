@@ -220,6 +220,9 @@ class Picture(Value):
     height: int  # pixels
 
 
+Pictures = Mapping[int, Picture]  # one photo by the longer side, in pixels, that it was asked for in
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts(Value):
     """What is known about a photo without looking at it; each only where it can be trusted."""

@@ -27,7 +27,7 @@ from tagger_daemon.model import (
     Origin,
     Outcome,
     Photo,
-    Picture,
+    Pictures,
     Policy,
     Record,
     Stage,
@@ -89,8 +89,8 @@ class Tools(Value):
     metadata: Metadata
     fingerprint: Callable[[Path], Fingerprint | None]  # of the file as it is now; None: no file is there
     read_through: Callable[[Path], None]  # a bad sector or a lost share shows here, not in a decoder
-    prepare: Callable[[Path], Awaitable[Picture]]  # decodes in a worker process
-    show: Callable[[Photo, Picture, Facts], Conversation]
+    prepare: Callable[[Path], Awaitable[Pictures]]  # decodes in a worker process
+    show: Callable[[Photo, Pictures, Facts], Conversation]
     journal: Journal
     now: Callable[[], datetime]  # local time, with zone
     policy: Policy  # what may be written
@@ -215,8 +215,8 @@ async def _ask(
             return draft
         with steps("prepare"):
             await asyncio.to_thread(tools.read_through, photo.path)
-            picture = await tools.prepare(photo.path)
-        conversation = tools.show(photo, picture, existing.facts)
+            pictures = await tools.prepare(photo.path)
+        conversation = tools.show(photo, pictures, existing.facts)
         for stage in draft.missing(stages):
             with steps(stage):
                 answer, origin = await conversation.ask(stage, draft)

@@ -34,7 +34,8 @@ def _equipped() -> Iterator[None]:
 
 
 def decode(path: Path, *, long_edge: int = 96, max_pixels: int = 400_000_000) -> Picture:
-    return decoding.decode(path, long_edge=long_edge, quality=90, max_pixels=max_pixels)
+    (picture,) = decoding.decode(path, long_edges=(long_edge,), quality=90, max_pixels=max_pixels)
+    return picture
 
 
 def assert_quarters(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import select
 import signal
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from support import pictures
 from support.pictures import drawn
@@ -122,9 +124,23 @@ def photo(tmp_path: Path) -> Path:
 async def test_photos_are_prepared_side_by_side(preparer: Preparer, photo: Path) -> None:
     several = await asyncio.gather(*(preparer.prepare(photo) for _ in range(6)))
 
-    assert len(set(several)) == 1
-    assert (several[0].width, several[0].height) == (96, 48)
-    assert several[0].jpeg.startswith(b"\xff\xd8\xff")
+    assert len({pictures[96] for pictures in several}) == 1
+    picture = several[0][96]
+    assert (picture.width, picture.height) == (96, 48)
+    assert picture.jpeg.startswith(b"\xff\xd8\xff")
+
+
+async def test_a_photo_is_decoded_once_for_all_the_sizes_that_models_are_shown(photo: Path) -> None:
+    preparer = Preparer(ImageSettings(workers=1), long_edges=(96, 300, 96))
+    preparer.start()
+
+    pictures = await preparer.prepare(photo)
+
+    assert {edge: Image.open(io.BytesIO(one.jpeg)).size for edge, one in pictures.items()} == {
+        96: (96, 48),
+        300: (300, 150),
+    }
+    await preparer.close()
 
 
 async def test_what_is_wrong_with_a_photo_comes_back_and_costs_no_process(
@@ -151,7 +167,7 @@ async def test_a_killed_process_fails_its_own_photo_only(preparer: Preparer, pho
     with pytest.raises(DecoderDied, match="crashed"):
         await doomed
 
-    assert (await other).width == 96
+    assert (await other)[96].width == 96
     assert len(await asyncio.gather(*(preparer.prepare(photo) for _ in range(3)))) == 3
     assert pid not in workers()
 
@@ -161,7 +177,7 @@ async def test_processes_killed_while_idle_cost_no_photo(preparer: Preparer, pho
     for pid in workers():
         end(pid)
 
-    assert (await preparer.prepare(photo)).width == 96
+    assert (await preparer.prepare(photo))[96].width == 96
 
 
 async def test_a_decode_that_overruns_is_killed(photo: Path, trap: Trap) -> None:
@@ -188,7 +204,7 @@ async def test_cancelling_kills_the_decode_and_the_next_photo_is_served(photo: P
         await doomed
 
     assert pid not in workers()
-    assert (await preparer.prepare(photo)).width == 600
+    assert (await preparer.prepare(photo))[1024].width == 600
     await preparer.close()
 
 

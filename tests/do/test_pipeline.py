@@ -37,6 +37,7 @@ from tagger_daemon.model import (
     Outcome,
     Photo,
     Picture,
+    Pictures,
     Policy,
     Record,
     Stage,
@@ -77,8 +78,8 @@ class Journey:
         )
         return asyncio.run(process(job, tools, Steps()))
 
-    async def prepare(self, _: Path) -> Picture:
-        return Picture(jpeg=b"", width=1, height=1)
+    async def prepare(self, _: Path) -> Pictures:
+        return {1: Picture(jpeg=b"", width=1, height=1)}
 
     async def ask(self, stage: Stage, _: Draft) -> tuple[str | tuple[str, ...], Origin]:
         self.asked.append(stage)

@@ -31,6 +31,7 @@ from tagger_daemon.model import (
     Origin,
     Photo,
     Picture,
+    Pictures,
     Policy,
     Record,
     Stage,
@@ -132,8 +133,8 @@ class Studio:
                 assert answer is not None
                 return answer, said.origins[stage]
 
-        async def prepare(_: Path) -> Picture:
-            return Picture(jpeg=b"", width=1, height=1)
+        async def prepare(_: Path) -> Pictures:
+            return {1: Picture(jpeg=b"", width=1, height=1)}
 
         return Tools(
             metadata=self.metadata,

@@ -127,14 +127,15 @@ class Daemon:
         stack.push_async_callback(self._pool.close)
         self._loader = Loader(environ=os.environ)
         stack.push_async_callback(self._loader.stop)
-        preparer = Preparer(settings.image)
+        asker = self._make_asker(self._cast)
+        preparer = Preparer(settings.image, long_edges=asker.long_edges)
         stack.push_async_callback(preparer.close)
         preparer.start()
 
         self._arrivals = Arrivals(settings.folders, settings.intake, self._backlog, arrived=self._wake_crew)
         self._policy = policy(settings, self._cast)
         self._mover = self._make_mover(handoffs)
-        self._crew = self._make_crew(metadata, preparer, self._cast)
+        self._crew = self._make_crew(metadata, preparer, asker)
         self._renewal = Renewal(
             self._policy, database=self.state.database, backlog=self._backlog, reopened=self._wake_crew
         )
@@ -186,16 +187,20 @@ class Daemon:
             )
             complete_audit(self._ledger, self._audit, kinds=kinds)
 
-    def _make_crew(self, metadata: MetadataStore, preparer: Preparer, who: Cast) -> Crew:
+    def _make_asker(self, who: Cast) -> Asker:
         settings = self.settings
-        asker = Asker(
+        return Asker(
             entries=who.entries,
             registry_hash=who.registry.hash,
             profile=who.profile,
             max_keywords=settings.max_keywords,
+            long_edge=settings.image.long_edge,
             hemisphere=None if settings.hemisphere == "unknown" else settings.hemisphere,
             chat=self._pool,
         )
+
+    def _make_crew(self, metadata: MetadataStore, preparer: Preparer, asker: Asker) -> Crew:
+        settings = self.settings
         tools = Tools(
             metadata=metadata,
             fingerprint=_fingerprint,

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from loguru import logger
 
 from tagger_daemon.errors import ReplyError
-from tagger_daemon.model import Draft, Facts, Origin, Photo, Picture, Stage
+from tagger_daemon.model import Draft, Facts, Origin, Photo, Pictures, Stage
 from tagger_daemon.vision.dialects import confirmed_digest
 from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry, Profile
 from tagger_daemon.vision.facts import fact_lines
@@ -40,6 +40,7 @@ class Asker:
         registry_hash: str,
         profile: Profile,
         max_keywords: int,
+        long_edge: int,
         hemisphere: Literal["north", "south"] | None,
         chat: Chat,
     ) -> None:
@@ -48,16 +49,26 @@ class Asker:
         self.profile = profile
         self.max_keywords = max_keywords
         self.chat = chat
+        self._long_edge = long_edge
         self._hemisphere = hemisphere
         self._session_key = secrets.token_bytes(32)
 
-    def show(self, photo: Photo, picture: Picture, facts: Facts) -> Conversation:
+    @property
+    def long_edges(self) -> tuple[int, ...]:
+        """The sizes in which pictures have to be shown, pixels of the longer side, each once."""
+        return tuple(dict.fromkeys(map(self.long_edge_for, self.entries.values())))
+
+    def long_edge_for(self, entry: Entry) -> int:
+        """The size in which this entry is shown pictures."""
+        return entry.long_edge or self._long_edge
+
+    def show(self, photo: Photo, pictures: Pictures, facts: Facts) -> Conversation:
         """Begin the conversation about one photo."""
         # Servers see which requests belong together, and nothing of the file's name.
         name = str(photo.path).encode(errors="surrogateescape")
         return Conversation(
             asker=self,
-            picture_url=picture_url(picture.jpeg),
+            picture_urls={edge: picture_url(picture.jpeg) for edge, picture in pictures.items()},
             facts=fact_lines(facts, hemisphere=self._hemisphere),
             session=hmac.new(self._session_key, name, hashlib.sha256).hexdigest()[:32],
             name=photo.path.name,
@@ -68,10 +79,10 @@ class Conversation:
     """Three independent prompts over one picture, whose bytes are the same every time."""
 
     def __init__(
-        self, *, asker: Asker, picture_url: str, facts: Sequence[str], session: str, name: str
+        self, *, asker: Asker, picture_urls: Mapping[int, str], facts: Sequence[str], session: str, name: str
     ) -> None:
         self._asker = asker
-        self._picture_url = picture_url
+        self._picture_urls = picture_urls
         self._facts = facts
         self._session = session
         self._name = name
@@ -104,7 +115,7 @@ class Conversation:
         entry = self._asker.entries[stage]
         request = build_request(
             stage,
-            picture_url=self._picture_url,
+            picture_url=self._picture_urls[self._asker.long_edge_for(entry)],
             facts=self._facts,
             draft=draft,
             profile=self._asker.profile,

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import errno
 import io
+import math
 import os
 import struct
 import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -121,14 +123,14 @@ def equip() -> None:
     Image.MAX_IMAGE_PIXELS = None  # ours is checked before each decode, see _check_size
 
 
-def decode(path: Path, *, long_edge: int, quality: int, max_pixels: int) -> Picture:
-    """Return the photo as a baseline sRGB JPEG: upright, at most `long_edge` pixels long, without metadata.
+def decode(path: Path, *, long_edges: Sequence[int], quality: int, max_pixels: int) -> tuple[Picture, ...]:
+    """Return the photo as baseline sRGB JPEGs: upright, without metadata, one for each of `long_edges`.
 
     The same file gives the same bytes. `equip` must have been called in this process.
 
     Args:
         path: the photo.
-        long_edge: pixels of the longer side at most; smaller photos are not enlarged.
+        long_edges: pixels of the longer side at most, one or more; smaller photos are not enlarged.
         quality: JPEG quality, 1 to 95.
         max_pixels: a photo whose header announces more is not decoded.
 
@@ -143,8 +145,8 @@ def decode(path: Path, *, long_edge: int, quality: int, max_pixels: int) -> Pict
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what the libraries can live with, we can; but this one means
             warnings.simplefilter("error", PSDDecompressionWarning)  # that black was put for lost pixels
-            source = _open(file, path.suffix.lower(), long_edge=long_edge, max_pixels=max_pixels)
-            return _render(source, long_edge=long_edge, quality=quality)
+            source = _open(file, path.suffix.lower(), long_edge=max(long_edges), max_pixels=max_pixels)
+            return tuple(_render(source, long_edge=edge, quality=quality) for edge in long_edges)
     except (MemoryError, rawpy.LibRawUnsufficientMemoryError) as error:
         raise PhotoTooLarge("decoding the photo takes more memory than a decoding process may use") from error
     except _DAMAGE as error:
@@ -276,8 +278,13 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def _load(image: Image.Image, long_edge: int) -> None:
-    """Decode the pixels; a JPEG in an eighth to the whole of its size, still twice what is needed."""
-    image.draft(None, (2 * long_edge, 2 * long_edge))
+    """Decode the pixels; a JPEG in the smallest of its scales (1/8, 1/4, 1/2, whole) that is large enough.
+
+    Scaling in the decoding loses nothing that could be seen, and saves most of the time: docs/benchmarks.md
+    has the figures. The short side has to be asked for as what it is, or the scale comes out twice too large.
+    """
+    scale = min(1.0, long_edge / max(image.size))
+    image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
     image.load()
 
 

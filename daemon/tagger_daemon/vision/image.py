@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -24,7 +25,7 @@ from tagger_daemon.errors import (
     PhotoUnreadable,
     PhotoUnsupported,
 )
-from tagger_daemon.model import Picture
+from tagger_daemon.model import Picture, Pictures
 from tagger_daemon.settings import ImageSettings
 
 READY_SECONDS = 60  # from start to ready; about half a second on a machine with nothing else to do
@@ -46,7 +47,9 @@ _OWN = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX":
 class Preparer:
     """Decodes photos, as many at once as there are decoding processes."""
 
-    def __init__(self, settings: ImageSettings) -> None:
+    def __init__(self, settings: ImageSettings, *, long_edges: Sequence[int] = ()) -> None:
+        """Prepare; `long_edges` are the sizes that every photo is wanted in, pixels, if not the setting's."""
+        self._long_edges = tuple(dict.fromkeys(long_edges)) or (settings.long_edge,)
         self._decoders = [_Decoder(settings) for _ in range(settings.workers)]
         self._idle: asyncio.Queue[_Decoder] = asyncio.Queue()
         self._threads = ThreadPoolExecutor(settings.workers, thread_name_prefix="decoder")
@@ -57,8 +60,8 @@ class Preparer:
             decoder.ensure_running()
             self._idle.put_nowait(decoder)
 
-    async def prepare(self, path: Path) -> Picture:
-        """Return the photo as the models are shown it. Cancelling kills the decode.
+    async def prepare(self, path: Path) -> Pictures:
+        """Return the photo as the models are shown it, by size. Cancelling kills the decode.
 
         Raises:
             PhotoGone: there is no such file.
@@ -71,9 +74,11 @@ class Preparer:
         decoder = await self._idle.get()
         try:
             decoder.ensure_running()
-            decode = asyncio.get_running_loop().run_in_executor(self._threads, decoder.decode, path)
+            decode = asyncio.get_running_loop().run_in_executor(
+                self._threads, decoder.decode, path, self._long_edges
+            )
             try:
-                return await asyncio.shield(decode)
+                return dict(zip(self._long_edges, await asyncio.shield(decode), strict=True))
             except asyncio.CancelledError:
                 decoder.kill()
                 await asyncio.wait([decode])  # at once: its process is dead
@@ -126,13 +131,13 @@ class _Decoder:
                 raise DecoderDied(f"the system starts no decoding process: {error.strerror}") from error
         self._warm, self._served = False, 0
 
-    def decode(self, path: Path) -> Picture:
+    def decode(self, path: Path, long_edges: Sequence[int]) -> list[Picture]:
         """Have one photo decoded, blocking; for a thread. A process that fails at it is ended."""
         sound = False
         try:
-            picture = self._picture(self._answer(path))
+            pictures = self._pictures(self._answer(path, long_edges))
             sound = True
-            return picture
+            return pictures
         except tuple(_REFUSALS.values()):
             sound = True
             raise
@@ -146,12 +151,12 @@ class _Decoder:
             if not sound:
                 self.kill()
 
-    def _answer(self, path: Path) -> bytes:
+    def _answer(self, path: Path, long_edges: Sequence[int]) -> bytes:
         assert self._pipe is not None
         if not self._warm:
             self._receive(READY_SECONDS)
             self._warm = True
-        self._pipe.send_bytes(os.fsencode(path))
+        self._pipe.send_bytes(json.dumps(list(long_edges)).encode() + b"\n" + os.fsencode(path))
         return self._receive(self._settings.timeout_seconds)
 
     def _receive(self, seconds: float) -> bytes:
@@ -161,12 +166,16 @@ class _Decoder:
         return self._pipe.recv_bytes(MAX_REPLY_BYTES)
 
     @staticmethod
-    def _picture(reply: bytes) -> Picture:
-        header, _, jpeg = reply.partition(b"\n")
+    def _pictures(reply: bytes) -> list[Picture]:
+        header, _, jpegs = reply.partition(b"\n")
         fields = json.loads(header)
         if "error" in fields:
             raise _REFUSALS[fields["error"]](fields["message"])
-        return Picture(jpeg=jpeg, width=fields["width"], height=fields["height"])
+        pictures, start = [], 0
+        for width, height, length in fields["pictures"]:
+            pictures.append(Picture(jpeg=jpegs[start : start + length], width=width, height=height))
+            start += length
+        return pictures
 
     def kill(self) -> None:
         """End the process now; whoever waits for its answer sees the pipe close."""

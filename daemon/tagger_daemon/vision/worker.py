@@ -3,8 +3,9 @@
     python -m tagger_daemon.vision.worker FD SETTINGS
 
 FD is the number of an inherited socket; SETTINGS is an `ImageSettings` as JSON. Once ready, the process says
-so; then each message from the daemon is a path, and each answer one line of JSON, then the JPEG if there is
-one. No pickles: a process that a hostile picture has taken over cannot make the daemon run code.
+so; then each message from the daemon is the sizes that are wanted, as a line of JSON, and the path. Each
+answer is a line of JSON and then the JPEGs, one after the other. No pickles: a process that a hostile picture
+has taken over cannot make the daemon run code.
 """
 
 from __future__ import annotations
@@ -46,19 +47,20 @@ def _serve(pipe: Connection, settings: ImageSettings) -> None:
 
     pipe.send_bytes(b"ready")
     while True:
-        path = Path(os.fsdecode(pipe.recv_bytes()))
+        edges, _, path = pipe.recv_bytes().partition(b"\n")
         try:
-            picture = decode(
-                path,
-                long_edge=settings.long_edge,
+            pictures = decode(
+                Path(os.fsdecode(path)),
+                long_edges=json.loads(edges),
                 quality=settings.quality,
                 max_pixels=int(settings.max_megapixels * 1_000_000),
             )
         except TaggerError as error:
             pipe.send_bytes(json.dumps({"error": type(error).__name__, "message": str(error)}).encode())
         else:
-            size = json.dumps({"width": picture.width, "height": picture.height})
-            pipe.send_bytes(size.encode() + b"\n" + picture.jpeg)
+            sizes = [[picture.width, picture.height, len(picture.jpeg)] for picture in pictures]
+            header = json.dumps({"pictures": sizes}).encode()
+            pipe.send_bytes(b"".join((header, b"\n", *(picture.jpeg for picture in pictures))))
 
 
 def _die_with_daemon(descriptor: int) -> None:
