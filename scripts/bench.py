@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import sys
 
+import bench_decode
 import bench_metadata
 from tagger_daemon.errors import TaggerError
 
-SUBJECTS = (bench_metadata,)
+SUBJECTS = (bench_metadata, bench_decode)
 
 
 def main() -> int:

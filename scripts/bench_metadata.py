@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import tempfile
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bench_machine import About, machine, positive, told
 from make_samples import stamp
 from sample_raw import nef
 from tagger_daemon import __version__
@@ -134,7 +134,7 @@ def add_parser(subjects: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--photos", type=_positive, default=100, metavar="N", help="photos a case (100)")
+    parser.add_argument("--photos", type=positive, default=100, metavar="N", help="photos a case (100)")
     parser.add_argument("--exiftool", default="exiftool", metavar="PATH", help="the exiftool to use")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where the photos are drawn and written")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -152,20 +152,13 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.folder.mkdir(parents=True, exist_ok=True)
     with closing(store), tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.folder) as name:
         store.start()
-        machine = _machine(exiftool, arguments.photos)
+        about = machine(exiftool=".".join(map(str, exiftool.version())), photos=arguments.photos)
         cases = _draw(Path(name), store)
         results = [_measure(case, store, exiftool, arguments.photos) for case in cases]
     if arguments.json:
-        print(json.dumps({"machine": machine, "within_ms": WITHIN_MS, "cases": list(map(asdict, results))}))
+        print(json.dumps({"machine": about, "within_ms": WITHIN_MS, "cases": list(map(asdict, results))}))
     else:
-        _print(machine, results)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+        _print(about, results)
 
 
 def _draw(folder: Path, store: MetadataStore) -> list[Case]:
@@ -273,34 +266,8 @@ def _spread(seconds: list[float]) -> Spread:
     )
 
 
-def _machine(exiftool: ExifTool, photos: int) -> dict[str, str | int | float]:
-    """Return what the figures depend on."""
-    return {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load": round(os.getloadavg()[0], 2),
-        "kernel": platform.release(),
-        "exiftool": ".".join(map(str, exiftool.version())),
-        "python": platform.python_version(),
-        "photos": photos,
-    }
-
-
-def _cpu() -> str:
-    """Return the processor's name, as Linux shows it for the first core."""
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == "model name":
-            return value.strip()
-    return platform.machine()
-
-
-def _print(machine: dict[str, str | int | float], results: list[Result]) -> None:
-    print(
-        "{date}: {cpu}, {cores} cores, load {load} before; Linux {kernel}; exiftool {exiftool}, "
-        "Python {python}; {photos} photos a case.\n".format(**machine)
-    )
+def _print(about: About, results: list[Result]) -> None:
+    print(f"{told(about)}\n")
     print("| ms a photo | MB | min | median | p95 | commands | plain min | median | p95 | ratio |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for result in results:
