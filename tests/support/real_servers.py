@@ -1,4 +1,4 @@
-"""Real model servers as processes, for the tests marked `real_server`. `scripts/real-servers` installs them."""
+"""Real model servers as processes, for tests marked `real_server`. `scripts/real-servers` installs them."""
 
 from __future__ import annotations
 
