@@ -171,6 +171,10 @@ class House:
             for line in file.read_text(encoding="utf-8").splitlines()
         ]
 
+    def log_text(self) -> str:
+        """What all daemons of this house have printed so far."""
+        return (self.root / "log").read_text(errors="replace")
+
     def _env(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
         return {**kept, "HOME": str(self.root), **self.environ}
@@ -223,9 +227,9 @@ class Running:
         self.process.wait()
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
+def wait_until(condition: Callable[[], bool], what: str, *, patience: float = PATIENCE) -> None:
     """Wait for something in another process, where no event can reach us."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"it never came to pass that {what}")
