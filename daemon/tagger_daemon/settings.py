@@ -191,6 +191,14 @@ class MetadataSettings(Section):
         return expanded
 
 
+class FallbackSettings(Section):
+    """Which entries of the registry stand in, in order, while the one that has the role has no server."""
+
+    caption: tuple[str, ...] = Field((), description="entries that write captions then; [] for none")
+    keywords: tuple[str, ...] = Field((), description="entries that write keywords then; [] for none")
+    description: tuple[str, ...] = Field((), description="entries that write descriptions then; [] for none")
+
+
 class QueueSettings(Section):
     """The backlog's promises."""
 
@@ -220,7 +228,7 @@ class Settings(BaseSettings):
     state_dir: Path = Field(description="queue, audit and summaries; a local disk")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least to be logged")
 
-    registry: Path | None = Field(None, description="the model registry, a JSON file")
+    registry: Path | None = Field(None, description="the model registry: a JSON file, or ImageWorks' folder")
     use_loader: bool = Field(True, description="start the servers that the registry says how to start")
     caption_role: str = Field("caption", min_length=1, description="registry role that writes captions")
     keyword_role: str = Field("keywords", min_length=1, description="registry role that writes keywords")
@@ -242,6 +250,7 @@ class Settings(BaseSettings):
     intake: IntakeSettings = IntakeSettings()
     image: ImageSettings = ImageSettings()
     metadata: MetadataSettings = MetadataSettings()
+    fallbacks: FallbackSettings = FallbackSettings()
     queue: QueueSettings = QueueSettings()
     schedule: ScheduleSettings = ScheduleSettings()
 

@@ -1,4 +1,4 @@
-"""What `doctor` finds about the folders that photos are moved on to."""
+"""What `doctor` finds about the folders that photos are moved on to, and about the registry."""
 
 from __future__ import annotations
 
@@ -36,3 +36,14 @@ def test_a_destination_that_can_be_used_passes(tmp_path: Path) -> None:
     with mounted(tmp_path / "after", megabytes=600) as after:
         far = found(tmp_path, after)
         assert (far.passed, "another disk" in far.detail) == (True, True)
+
+
+def test_each_thing_that_is_wrong_with_the_registry_is_a_finding(tmp_path: Path) -> None:
+    registry, config = tmp_path / "registry.json", tmp_path / "config.toml"
+    registry.write_text('[{"name": "a"}, {"name": "b", "backend": "vllm", "roles": "caption"}]')
+    config.write_text(f'registry = "{registry}"\nstate_dir = "{tmp_path}/state"\n')
+    findings = asyncio.run(examine(load(config=config, environ={}, start=tmp_path)))
+    assert [finding.detail for finding in findings if finding.what == "models"] == [
+        f"{registry}: entry 1 'a': backend: field required",
+        f"{registry}: entry 2 'b': roles: input should be a valid list",
+    ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tagger_daemon.errors import ConfigurationError
-from tagger_daemon.service.parts import check_folders
-from tagger_daemon.settings import FolderSettings, Settings
+from tagger_daemon.model import Stage
+from tagger_daemon.service.parts import cast, check_folders, policy
+from tagger_daemon.settings import FallbackSettings, FolderSettings, Settings
 
 
 def settings(tmp_path: Path, *folders: Path) -> Settings:
@@ -36,3 +39,54 @@ def test_finished_photos_must_not_come_back_by_links(tmp_path: Path) -> None:
     known = Settings(state_dir=tmp_path, folders=(FolderSettings.model_validate(folder),))
     with pytest.raises(ConfigurationError, match="is watched itself"):
         check_folders(known)
+
+
+def with_models(tmp_path: Path, *names: str, broken: bool = False, **fallbacks: tuple[str, ...]) -> Settings:
+    entries: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "backend": "vllm",
+            "roles": ["caption", "keywords", "description"],
+            "role_priority": {stage.value: -number for stage in Stage},
+            "capabilities": {"vision": True},
+        }
+        for number, name in enumerate(names)
+    ]
+    registry = tmp_path / "registry.json"
+    registry.write_text(json.dumps([*entries, *([{"name": "x", "roles": 7}] if broken else [])]))
+    return Settings(state_dir=tmp_path, registry=registry, fallbacks=FallbackSettings(**fallbacks))
+
+
+def test_each_stage_has_its_chain_and_its_words_are_those_of_the_first(tmp_path: Path) -> None:
+    settings = with_models(tmp_path, "a", "b", "c", caption=("c", "b"), description=("b",))
+    who = cast(settings)
+    assert {stage: [entry.name for entry in chain] for stage, chain in who.chains.items()} == {
+        Stage.CAPTION: ["a", "c", "b"],
+        Stage.KEYWORDS: ["a"],
+        Stage.DESCRIPTION: ["a", "b"],
+    }
+    assert {entry.name for entry in who.entries.values()} == {"a"}
+    assert [entry.name for entry in who.distinct] == ["a", "c", "b"]
+    assert {identity["entry"] for identity in policy(settings, who).current.values()} == {"a"}
+
+
+def test_without_fall_backs_only_who_has_a_role_is_of_use(tmp_path: Path) -> None:
+    who = cast(with_models(tmp_path, "a", "b"))
+    assert who.chains == {stage: (entry,) for stage, entry in who.entries.items()}
+    assert [entry.name for entry in who.distinct] == ["a"]
+    assert not who.may_fall_back
+
+
+def test_a_fall_back_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^fallbacks\.keywords: .*registry\.json has no entry 'd'"):
+        cast(with_models(tmp_path, "a", keywords=("d",)))
+
+
+def test_the_service_does_not_start_with_a_broken_entry(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        cast(with_models(tmp_path, "a", broken=True))
+    lines = [line.removeprefix(f"{tmp_path}/") for line in str(caught.value).splitlines()]
+    assert lines == [
+        "registry.json: entry 2 'x': backend: field required",
+        "registry.json: entry 2 'x': roles: input should be a valid list",
+    ]

@@ -83,6 +83,8 @@ def test_folders_may_be_text_or_tables(tmp_path: Path) -> None:
         ("folders = [{path = '/a', after_keep_folders = true}]", ["'folders.0'", "there is no `after`"]),
         ("folders = [{path = '/a', aftr = '/b'}]", ["did you mean 'after'?"]),
         ("[schedule]\nsummary_at = '25:00'", ["'schedule.summary_at'"]),
+        ("[fallbacks]\nkeyword = ['b']", ["'fallbacks.keyword'", "did you mean 'keywords'?"]),
+        ("[fallbacks]\ncaption = 'b'", ["'fallbacks.caption'", "config.toml"]),
         ("max_keywords = \n", ["config.toml is not valid TOML", "line 1"]),
         ("hemisphere = 'east'", ["'hemisphere'", "north"]),
     ],

@@ -76,6 +76,13 @@ def run(
             help="Replace titles and descriptions of a person's too; the ledger keeps them.",
         ),
     ] = None,
+    use_loader: Annotated[
+        bool | None,
+        typer.Option(
+            "--use-loader/--use-registry",
+            help="Start the model servers that the registry says how to start, or use only those that run.",
+        ),
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = None,
 ) -> None:
     """Watch the folders and describe what arrives, until stopped.
@@ -85,13 +92,15 @@ def run(
       tagger-daemon run
 
       tagger-daemon run --config ~/tagger.toml --once
+
+      tagger-daemon run --use-registry
     """
     # The models' libraries take most of a second to load, and the other commands do without them.
     from tagger_daemon.cli import progress
     from tagger_daemon.service.daemon import Daemon
 
     with told():
-        loaded = _load(config, log_level=log_level, overwrite_metadata=overwrite)
+        loaded = _load(config, log_level=log_level, overwrite_metadata=overwrite, use_loader=use_loader)
         level = loaded.settings.log_level
         if show if show is not None else once and sys.stderr.isatty():
             asyncio.run(progress.run_with_bar(loaded.settings, once=once, level=level))
@@ -269,6 +278,30 @@ def summary(
         with read_only(state.database) as db:
             page = make_page(state, db, which, now=local_now())
         typer.echo(page.read_text(encoding="utf-8") if show else str(page))
+
+
+@app.command("list-registry", epilog=TABLE)
+def list_registry(
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Look at every endpoint too, as the daemon does.")
+    ] = False,
+) -> None:
+    """List the model registry: who takes which role, where each model answers, and what is wrong.
+
+    Examples:
+
+      tagger-daemon list-registry
+
+      tagger-daemon list-registry --check
+
+      tagger-daemon list-registry --json | jq -r '.roles.caption[0]'
+    """
+    from tagger_daemon.cli import registry as registry_page
+
+    with told():
+        raise typer.Exit(registry_page.conduct(_load(config).settings, as_json=as_json, check=check))
 
 
 @app.command(epilog=TABLE)

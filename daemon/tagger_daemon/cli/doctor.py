@@ -157,10 +157,14 @@ async def _models(settings: Settings) -> list[Finding]:
     try:
         who = cast(settings)
     except ConfigurationError as error:
-        return [Finding(what="models", passed=False, detail=str(error))]
+        return [Finding(what="models", passed=False, detail=line) for line in str(error).splitlines()]
     roles = [
-        Finding(what=f"role for the {stage}", passed=True, detail=f"{entry.name} ({entry.served_model})")
-        for stage, entry in who.entries.items()
+        Finding(
+            what=f"role for the {stage}",
+            passed=True,
+            detail=", or else ".join(f"{entry.name} ({entry.served_model})" for entry in chain),
+        )
+        for stage, chain in who.chains.items()
     ]
     return roles + list(await asyncio.gather(*_endpoints(who.distinct, use_loader=settings.use_loader)))
 

@@ -81,6 +81,7 @@ class Daemon:
         self._since = local_now()
         self.run_id = new_run_id(self._since)
         self._notifier = Notifier()
+        self._servers_known = False  # every server was looked at
         self._status_is_old = False  # it could not be written the last time
 
     @classmethod
@@ -190,7 +191,7 @@ class Daemon:
     def _make_asker(self, who: Cast) -> Asker:
         settings = self.settings
         return Asker(
-            entries=who.entries,
+            chains=who.chains,
             registry_hash=who.registry.hash,
             profile=who.profile,
             max_keywords=settings.max_keywords,
@@ -243,8 +244,12 @@ class Daemon:
         self._crew.wake()
 
     def _gate_is_open(self) -> bool:
-        """Every role has an endpoint that takes requests."""
-        return all(self._pool.available(entry) for entry in self._cast.distinct)
+        """Each stage has somebody who takes requests: who has the role, or who may stand in."""
+        if self._cast.may_fall_back and not self._servers_known:
+            return False  # or somebody would stand in for an entry that is well and was not looked at yet
+        return all(
+            any(self._pool.available(entry) for entry in chain) for chain in self._cast.chains.values()
+        )
 
     async def _live(self) -> None:
         """Run every part until asked to stop; a part that ends by itself takes the service down, loudly."""
@@ -281,7 +286,10 @@ class Daemon:
             f"{folder.path} (then to {folder.after})" if folder.after else str(folder.path)
             for folder in self.settings.folders
         )
-        entries = ", ".join(f"{stage} by {entry.name}" for stage, entry in self._cast.entries.items())
+        entries = ", ".join(
+            f"{stage} by {' or else '.join(entry.name for entry in chain)}"
+            for stage, chain in self._cast.chains.items()
+        )
         return f"watching {folders}; {entries}; state in {self.state.root}; this is run {self.run_id}"
 
     async def _models(self) -> None:
@@ -292,11 +300,18 @@ class Daemon:
                 break
             except ServerUnavailable as error:
                 logger.warning("{}; started again in {:.0f} s", error, RELAUNCH_SECONDS)
+                if self._cast.may_fall_back:
+                    await self._look_at_servers()
                 await asyncio.sleep(RELAUNCH_SECONDS)
-        await self._pool.start()
-        await self._pool.wait_available(self._cast.distinct)
+        await self._look_at_servers()
+        # Should others stand in before that, the crew finds out when it next looks at its gate.
+        await self._pool.wait_available(tuple(self._cast.entries.values()))
         self._crew.wake()
         await asyncio.Event().wait()
+
+    async def _look_at_servers(self) -> None:
+        await self._pool.start()
+        self._servers_known = True
 
     def _calendar(self) -> AsyncIOScheduler:
         """APScheduler only ticks: its own dates skip or double days around summer time."""

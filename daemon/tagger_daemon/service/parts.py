@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import permutations
+from pathlib import Path
 
 from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.model import Identity, Origin, Policy, Stage, Value
@@ -13,7 +14,7 @@ from tagger_daemon.vision.dialects import confirmed_digest
 from tagger_daemon.vision.entry import Entry, Profile, Registry
 from tagger_daemon.vision.profile import load_profile
 from tagger_daemon.vision.registry import load_registry
-from tagger_daemon.vision.roles import resolve_roles
+from tagger_daemon.vision.roles import resolve_chains, resolve_roles
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,13 +22,20 @@ class Cast(Value):
     """Who speaks in this run."""
 
     registry: Registry
-    entries: Mapping[Stage, Entry]
+    entries: Mapping[Stage, Entry]  # who has the role: whose words a photo is to have
+    chains: Mapping[Stage, tuple[Entry, ...]]  # whom to ask, in order; the first is the one that has the role
     profile: Profile
 
     @property
     def distinct(self) -> tuple[Entry, ...]:
-        """Every entry once."""
-        return tuple({entry.name: entry for entry in self.entries.values()}.values())
+        """Every entry that may be asked, once: those that have a role first."""
+        standing_in = (entry for chain in self.chains.values() for entry in chain)
+        return tuple({entry.name: entry for entry in (*self.entries.values(), *standing_in)}.values())
+
+    @property
+    def may_fall_back(self) -> bool:
+        """Whether any entry may stand in for another."""
+        return any(len(chain) > 1 for chain in self.chains.values())
 
 
 def roles_of(settings: Settings) -> dict[Stage, str]:
@@ -39,22 +47,38 @@ def roles_of(settings: Settings) -> dict[Stage, str]:
     }
 
 
-def cast(settings: Settings) -> Cast:
-    """Resolve every role and the profile.
+def fallbacks_of(settings: Settings) -> dict[Stage, tuple[str, ...]]:
+    """The names of the entries that may stand in at each stage."""
+    return {stage: getattr(settings.fallbacks, stage.value) for stage in Stage}
+
+
+def registry_of(settings: Settings) -> Path:
+    """Return where the registry is.
 
     Raises:
-        ConfigurationError: says what is missing and what to do.
+        ConfigurationError: none is set.
     """
     if settings.registry is None:
         raise ConfigurationError(
             'no model registry is set. Put `registry = "/path/to/registry.json"` into the configuration; '
             "config/registry.example.json shows one for vLLM, LMDeploy, Ollama and llama-server."
         )
-    registry = load_registry(settings.registry)
+    return settings.registry
+
+
+def cast(settings: Settings) -> Cast:
+    """Resolve every role, who stands in, and the profile.
+
+    Raises:
+        ConfigurationError: says what is missing and what to do.
+    """
+    registry = load_registry(registry_of(settings))
+    entries = resolve_roles(roles_of(settings), registry)
     own = [settings.profiles_dir] if settings.profiles_dir else []
     return Cast(
         registry=registry,
-        entries=resolve_roles(roles_of(settings), registry),
+        entries=entries,
+        chains=resolve_chains(entries, fallbacks_of(settings), registry),
         profile=load_profile(settings.prompt_profile, directories=own),
     )
 

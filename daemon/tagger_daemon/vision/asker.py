@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 from loguru import logger
 
-from tagger_daemon.errors import ReplyError
+from tagger_daemon.errors import ReplyError, ServerUnavailable
 from tagger_daemon.model import Draft, Facts, Origin, Photo, Pictures, Stage
 from tagger_daemon.vision.dialects import confirmed_digest
 from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry, Profile
@@ -23,8 +24,16 @@ from tagger_daemon.vision.replies import read_keywords, read_text
 ATTEMPTS_A_STAGE = 2
 
 
+#: Answers in a row after which an entry that others stood in for counts as back: one that is overloaded
+#: answers now and then, and a line in the log each time would say nothing.
+STEADY = 20
+
+
 class Chat(Protocol):
     """What answers a request: the pool, or a stand-in."""
+
+    def available(self, entry: Entry) -> bool:
+        """Tell whether an endpoint of this entry takes requests, as far as is known."""
 
     async def chat(self, entry: Entry, request: ChatRequest, *, session: str) -> ChatReply:
         """Send one request to an endpoint of this entry."""
@@ -36,7 +45,7 @@ class Asker:
     def __init__(
         self,
         *,
-        entries: Mapping[Stage, Entry],
+        chains: Mapping[Stage, Sequence[Entry]],
         registry_hash: str,
         profile: Profile,
         max_keywords: int,
@@ -44,7 +53,8 @@ class Asker:
         hemisphere: Literal["north", "south"] | None,
         chat: Chat,
     ) -> None:
-        self.entries = entries
+        self.chains = chains
+        self.standing_in = StandingIn()
         self.registry_hash = registry_hash
         self.profile = profile
         self.max_keywords = max_keywords
@@ -56,7 +66,8 @@ class Asker:
     @property
     def long_edges(self) -> tuple[int, ...]:
         """The sizes in which pictures have to be shown, pixels of the longer side, each once."""
-        return tuple(dict.fromkeys(map(self.long_edge_for, self.entries.values())))
+        entries = (entry for chain in self.chains.values() for entry in chain)
+        return tuple(dict.fromkeys(map(self.long_edge_for, entries)))
 
     def long_edge_for(self, entry: Entry) -> int:
         """The size in which this entry is shown pictures."""
@@ -99,7 +110,7 @@ class Conversation:
         """
         seconds = 0.0
         for attempt in range(1, ATTEMPTS_A_STAGE + 1):
-            reply = await self._send(stage, draft, attempt)
+            entry, reply = await self._send(stage, draft, attempt)
             seconds += reply.seconds
             try:
                 answer = self._judge(stage, reply)
@@ -108,11 +119,29 @@ class Conversation:
                     raise
                 logger.debug("{}: {} asked again: {}", self._name, stage, error)
             else:
-                return answer, self._origin(stage, reply, seconds=seconds, attempts=attempt)
+                return answer, self._origin(stage, entry, reply, seconds=seconds, attempts=attempt)
         raise AssertionError("the last attempt returns or raises")
 
-    async def _send(self, stage: Stage, draft: Draft, attempt: int) -> ChatReply:
-        entry = self._asker.entries[stage]
+    async def _send(self, stage: Stage, draft: Draft, attempt: int) -> tuple[Entry, ChatReply]:
+        """Ask the first of the chain that takes requests now, and return which one that was."""
+        chain, chat = self._asker.chains[stage], self._asker.chat
+        failure: ServerUnavailable | None = None
+        for entry in chain:
+            if not chat.available(entry):
+                continue
+            try:
+                reply = await self._send_to(entry, stage, draft, attempt)
+            except ServerUnavailable as error:
+                failure = failure or error
+            else:
+                self._asker.standing_in.note(entry, chain[0])
+                return entry, reply
+        if failure:
+            raise failure
+        # Asked all the same: whoever knows that it takes none also knows why.
+        return chain[0], await self._send_to(chain[0], stage, draft, attempt)
+
+    async def _send_to(self, entry: Entry, stage: Stage, draft: Draft, attempt: int) -> ChatReply:
         request = build_request(
             stage,
             picture_url=self._picture_urls[self._asker.long_edge_for(entry)],
@@ -130,8 +159,10 @@ class Conversation:
             return read_keywords(reply, limit=self._asker.max_keywords)
         return read_text(reply, stage)
 
-    def _origin(self, stage: Stage, reply: ChatReply, *, seconds: float, attempts: int) -> Origin:
-        entry = self._asker.entries[stage]
+    def _origin(
+        self, stage: Stage, entry: Entry, reply: ChatReply, *, seconds: float, attempts: int
+    ) -> Origin:
+        first = self._asker.chains[stage][0]
         return Origin(
             entry=entry.name,
             model=reply.model,
@@ -144,6 +175,28 @@ class Conversation:
             prompt_tokens=reply.prompt_tokens,
             completion_tokens=reply.completion_tokens,
             cached_tokens=reply.cached_tokens,
+            fallback_for="" if entry.name == first.name else first.name,
             seconds=round(seconds, 3),
             attempts=attempts,
         )
+
+
+class StandingIn:
+    """Says in the log when an entry begins to stand in for another, and when that is over: once each."""
+
+    def __init__(self) -> None:
+        self._now: set[tuple[str, str]] = set()  # who answers, for whom
+        self._in_a_row: Counter[str] = Counter()  # answers of an entry since another last stood in for it
+
+    def note(self, entry: Entry, first: Entry) -> None:
+        """Take notice of an answer by `entry`, where `first` was to be asked."""
+        if entry.name != first.name:
+            self._in_a_row[first.name] = 0
+            if (entry.name, first.name) not in self._now:
+                self._now.add((entry.name, first.name))
+                logger.warning("{} stands in for {}, which takes no requests now", entry.name, first.name)
+        elif any(absent == first.name for _, absent in self._now):
+            self._in_a_row[first.name] += 1
+            if self._in_a_row[first.name] == STEADY:
+                self._now = {pair for pair in self._now if pair[1] != first.name}
+                logger.info("{} answers again; nobody stands in for it", first.name)

@@ -17,8 +17,13 @@ def problems(error: ValidationError, model: type[BaseModel]) -> list[str]:
     Values stay out because a key or a password may stand in the wrong place. An unknown key is named with the
     nearest one that exists.
     """
+    return [words for _, words in located(error, model)]
+
+
+def located(error: ValidationError, model: type[BaseModel]) -> list[tuple[tuple[int | str, ...], str]]:
+    """Return the same lines, each behind the way to the value that it is about: keys and places in lists."""
     return [
-        _problem(found["loc"], found["type"], found["msg"], model)
+        (found["loc"], _problem(found["loc"], found["type"], found["msg"], model))
         for found in error.errors(include_url=False, include_input=False, include_context=False)
     ]
 

@@ -1,8 +1,8 @@
-"""Which entry takes a role: one answer for one registry, or an error that says why there is none."""
+"""Which entries answer: one that takes the role, always the same, and those that may stand in for it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.model import Stage
@@ -13,15 +13,16 @@ from tagger_daemon.vision.problems import nearest
 def resolve_role(role: str, registry: Registry) -> Entry:
     """Return the one entry that takes this role.
 
-    Candidates carry the role, see pictures, have an endpoint and are not deprecated. The highest
-    `role_priority` wins (absent means 0, as in ImageWorks), ties go to the first by name. Whether a server
-    is up does not matter here: a role never falls to another model by chance.
+    Candidates carry the role, see pictures, have an endpoint and a name to be asked for by, and are not
+    deprecated. The highest `role_priority` wins (absent means 0, as in ImageWorks), ties go to the first by
+    name; the order in the file does not matter. Nor does it whether a server is up: a role never falls to
+    another model by chance.
 
     Raises:
         ConfigurationError: no entry can take the role; says what each near miss lacks.
     """
     carriers = [entry for entry in registry.entries if role in entry.roles]
-    candidates = [entry for entry in carriers if not _lacks(entry)]
+    candidates = [entry for entry in carriers if not lacks(entry)]
     if not candidates:
         raise ConfigurationError(_nobody(role, registry, carriers))
     return min(candidates, key=lambda entry: (-entry.role_priority.get(role, 0), entry.name))
@@ -45,14 +46,47 @@ def resolve_roles(roles: Mapping[Stage, str], registry: Registry) -> Mapping[Sta
     return resolved
 
 
-def _lacks(entry: Entry) -> str:
-    """Return why an entry cannot take any role, or nothing."""
+def resolve_chains(
+    entries: Mapping[Stage, Entry], fallbacks: Mapping[Stage, Sequence[str]], registry: Registry
+) -> Mapping[Stage, tuple[Entry, ...]]:
+    """Return whom to ask for each stage, in order: who takes the role, then who stands in while it is down.
+
+    Args:
+        entries: who takes the role.
+        fallbacks: the names of those that stand in. They need not carry the role; each counts once.
+
+    Raises:
+        ConfigurationError: one line for each name that is not in the registry, or that cannot be asked.
+    """
+    known = {entry.name: entry for entry in registry.entries}
+    failures: list[str] = []
+    for stage, names in fallbacks.items():
+        for name in names:
+            if name not in known:
+                failures.append(
+                    f"fallbacks.{stage}: {registry.source} has no entry {name!r}{nearest(name, known)}"
+                )
+            elif reasons := lacks(known[name]):
+                failures.append(
+                    f"fallbacks.{stage}: {name!r} {' and '.join(reasons)}; mend it, or name another entry"
+                )
+    if failures:
+        raise ConfigurationError("\n".join(failures))
+    chains = {
+        stage: dict.fromkeys((entry.name, *fallbacks.get(stage, ()))) for stage, entry in entries.items()
+    }
+    return {stage: tuple(known[name] for name in names) for stage, names in chains.items()}
+
+
+def lacks(entry: Entry) -> tuple[str, ...]:
+    """Return every reason why an entry cannot be asked about photos; none where it can."""
     reasons = (
         ("is deprecated", entry.deprecated),
         ("does not see pictures (capabilities.vision)", not entry.vision),
+        ("has a null served_model_id", not entry.served_model),
         ("has no endpoint (serving.endpoints)", not entry.endpoints),
     )
-    return " and ".join(reason for reason, applies in reasons if applies)
+    return tuple(reason for reason, applies in reasons if applies)
 
 
 def _nobody(role: str, registry: Registry, carriers: list[Entry]) -> str:
@@ -60,5 +94,5 @@ def _nobody(role: str, registry: Registry, carriers: list[Entry]) -> str:
     if not carriers:
         known = {role for entry in registry.entries for role in entry.roles}
         return f"{opening}{nearest(role, known)}; add the role to an entry that sees pictures"
-    misses = "; ".join(f"{entry.name!r} {_lacks(entry)}" for entry in carriers)
+    misses = "; ".join(f"{entry.name!r} {' and '.join(lacks(entry))}" for entry in carriers)
     return f"{opening}: {misses}; mend one of them, or give the role to another entry"

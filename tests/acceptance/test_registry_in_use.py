@@ -1,0 +1,106 @@
+"""The real process and its registry: who stands in for whom, and whose servers are started."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.model_server import ModelServer
+from support.running import House, entry
+from tagger_daemon.model import JobState
+
+pytestmark = pytest.mark.timeout(150)
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture
+def spare() -> Iterator[ModelServer]:
+    with ModelServer(models=["spare-vlm"]) as server:
+        yield server
+
+
+def models(house: House) -> list[dict[str, Any]]:
+    """Who answered each stage of each photo."""
+    return [model for line in house.audit() for model in line["models"].values()]
+
+
+def test_photos_are_described_by_who_stands_in_and_the_record_says_so(
+    tmp_path: Path, server: ModelServer, spare: ModelServer
+) -> None:
+    first = entry(server.base_url, role_priority={"caption": 9, "keywords": 9, "description": 9})
+    second = entry(spare.base_url, name="spare", served_model_id="spare-vlm")
+    names = {stage: ["spare"] for stage in ("caption", "keywords", "description")}
+    house = House(root=tmp_path, registry=[second, first], settings={"fallbacks": names})
+    server.down()
+    house.draw(4)
+    done = house.run("run", "--once", "--no-progress")
+    assert done.returncode == 0, done.stderr
+    assert house.counts() == {JobState.DONE: 4}
+    told = {(model["entry"], model["model"], model["fallback_for"]) for model in models(house)}
+    assert told == {("spare", "spare-vlm", "test-entry")}
+    assert done.stderr.count("spare stands in for test-entry") == 1
+
+    server.up()
+    house.draw(1, prefix="later")
+    assert house.run("run", "--once").returncode == 0
+    assert {model["entry"] for model in models(house)[-3:]} == {"test-entry"}
+    assert {model["fallback_for"] for model in models(house)[-3:]} == {None}
+
+
+def test_who_stands_in_is_asked_when_a_server_of_ours_does_not_come_up(
+    tmp_path: Path, server: ModelServer, spare: ModelServer
+) -> None:
+    priority = {"caption": 9, "keywords": 9, "description": 9}
+    launched = entry(server.base_url, role_priority=priority)
+    launched["serving"]["launch"] = {"argv": ["/bin/sleep", "600"], "ready_seconds": 0.2}
+    second = entry(spare.base_url, name="spare", served_model_id="spare-vlm")
+    names = {stage: ["spare"] for stage in ("caption", "keywords", "description")}
+    house = House(root=tmp_path, registry=[launched, second], settings={"fallbacks": names})
+    server.down()
+    house.draw(1)
+    done = house.run("run", "--once")
+    assert done.returncode == 0, done.stderr
+    assert "is not ready after 0.2 s" in done.stderr
+    assert {model["fallback_for"] for model in models(house)} == {"test-entry"}
+
+
+def test_servers_are_started_or_only_used_as_the_option_says(tmp_path: Path, server: ModelServer) -> None:
+    launched = entry(server.base_url)
+    launched["serving"]["launch"] = {"argv": ["/bin/false"]}
+    house = House(root=tmp_path, registry=[launched], settings={"use_loader": False})
+    server.down()
+    house.draw(1)
+    started = house.run("run", "--once", "--use-loader")
+    assert started.returncode == 78
+    assert "the server of 'test-entry'" in started.stderr
+
+    house.settings["use_loader"] = True
+    house.write()
+    with house.start("--use-registry") as daemon:
+        daemon.wait_log("photos wait or go elsewhere")
+        server.up()
+        house.wait_done(1)
+        assert daemon.terminate() == 0
+
+
+def test_the_registry_is_listed_by_the_command(tmp_path: Path, server: ModelServer) -> None:
+    house = House(root=tmp_path, registry=[entry(server.base_url), {"name": "broken"}])
+    listed = house.run("list-registry", "--json", "--check")
+    assert listed.returncode == 1
+    data = json.loads(listed.stdout)
+    assert data["roles"] == {key: ["test-entry"] for key in ("caption", "keywords", "description")}
+    assert data["entries"][0]["endpoints"] == [{"url": server.base_url, "state": "up", "reason": None}]
+    assert [line.split(": ")[1] for line in data["problems"]] == ["entry 2 'broken'"]
+    (tmp_path / "registry.json").unlink()
+    missing = house.run("list-registry")
+    assert (missing.returncode, missing.stdout) == (78, "")
+    assert "cannot be read" in missing.stderr
