@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from loguru import logger
@@ -38,16 +38,16 @@ class Asker:
         *,
         entries: Mapping[Stage, Entry],
         registry_hash: str,
-        profile: Profile,
+        profile_of: Callable[[Photo], Profile],
         max_keywords: int,
         hemisphere: Literal["north", "south"] | None,
         chat: Chat,
     ) -> None:
         self.entries = entries
         self.registry_hash = registry_hash
-        self.profile = profile
         self.max_keywords = max_keywords
         self.chat = chat
+        self._profile_of = profile_of
         self._hemisphere = hemisphere
         self._session_key = secrets.token_bytes(32)
 
@@ -57,6 +57,7 @@ class Asker:
         name = str(photo.path).encode(errors="surrogateescape")
         return Conversation(
             asker=self,
+            profile=self._profile_of(photo),
             picture_url=picture_url(picture.jpeg),
             facts=fact_lines(facts, hemisphere=self._hemisphere),
             session=hmac.new(self._session_key, name, hashlib.sha256).hexdigest()[:32],
@@ -68,9 +69,17 @@ class Conversation:
     """Three independent prompts over one picture, whose bytes are the same every time."""
 
     def __init__(
-        self, *, asker: Asker, picture_url: str, facts: Sequence[str], session: str, name: str
+        self,
+        *,
+        asker: Asker,
+        profile: Profile,
+        picture_url: str,
+        facts: Sequence[str],
+        session: str,
+        name: str,
     ) -> None:
         self._asker = asker
+        self._profile = profile
         self._picture_url = picture_url
         self._facts = facts
         self._session = session
@@ -107,7 +116,7 @@ class Conversation:
             picture_url=self._picture_url,
             facts=self._facts,
             draft=draft,
-            profile=self._asker.profile,
+            profile=self._profile,
             entry=entry,
             max_keywords=self._asker.max_keywords,
             attempt=attempt,
@@ -127,8 +136,8 @@ class Conversation:
             served=entry.served_model,
             digest=confirmed_digest(entry),
             registry=self._asker.registry_hash,
-            profile=self._asker.profile.id,
-            profile_hash=self._asker.profile.hash,
+            profile=self._profile.id,
+            profile_hash=self._profile.hash,
             endpoint=reply.endpoint,
             prompt_tokens=reply.prompt_tokens,
             completion_tokens=reply.completion_tokens,
