@@ -1,14 +1,20 @@
-"""What is refused before anything is touched."""
+"""What is refused before anything is touched, and which prompts are for which photo."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from support.running import entry
 from tagger_daemon.errors import ConfigurationError
-from tagger_daemon.service.parts import check_folders
+from tagger_daemon.model import Fingerprint, Photo
+from tagger_daemon.service.parts import cast, check_folders, policies
 from tagger_daemon.settings import FolderSettings, Settings
+
+UNSEEN = Fingerprint(size=0, mtime_ns=0, inode=0)
 
 
 def settings(tmp_path: Path, *folders: Path) -> Settings:
@@ -36,3 +42,34 @@ def test_finished_photos_must_not_come_back_by_links(tmp_path: Path) -> None:
     known = Settings(state_dir=tmp_path, folders=(FolderSettings.model_validate(folder),))
     with pytest.raises(ConfigurationError, match="is watched itself"):
         check_folders(known)
+
+
+def with_models(tmp_path: Path, **changes: Any) -> Settings:
+    (tmp_path / "registry.json").write_text(json.dumps([entry("http://127.0.0.1:1/v1")]))
+    return Settings(**{"state_dir": tmp_path, "registry": tmp_path / "registry.json", **changes})
+
+
+def test_each_watch_folder_may_have_prompts_of_its_own(tmp_path: Path) -> None:
+    folders = [
+        {"path": "/photos", "recursive": False, "prompt_profile": "Travel"},
+        {"path": "/photos/scans", "prompt_profile": "family archive"},
+        {"path": "/photos/rest"},
+    ]
+    known = with_models(tmp_path, folders=folders, prompt_profile="stock")
+    who = cast(known)
+    rules = policies(known, who)
+    expected = {"/photos": "travel", "/photos/scans/1950": "family-archive", "/photos/rest": "stock"}
+    for folder, profile in {**expected, "/elsewhere": "stock"}.items():
+        photo = Photo(path=Path(folder, "a.jpg"), folder=Path(folder), fingerprint=UNSEEN)
+        assert who.profile_of(photo).id == profile
+        for policy in (rules.of(photo), rules.at(photo.path)):
+            assert {identity["profile"] for identity in policy.current.values()} == {profile}
+            assert {identity["profile_hash"] for identity in policy.current.values()} == {
+                who.profile_of(photo).hash
+            }
+
+
+def test_a_folder_whose_prompts_do_not_exist_is_named(tmp_path: Path) -> None:
+    known = with_models(tmp_path, folders=[{"path": "/photos", "prompt_profile": "travl"}])
+    with pytest.raises(ConfigurationError, match="/photos: there is no prompt profile 'travl'; did you mean"):
+        cast(known)
