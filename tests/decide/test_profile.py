@@ -86,6 +86,7 @@ def test_what_may_be_left_out() -> None:
         ('"pt-BR"', '"Portuguese!"', "mine.toml: language: "),
         ('"pt-BR"', '"xq"', "mine.toml: language: no such language; give a BCP 47 tag such as en, de"),
         ('name = "Mine"', 'keyword_language = "en-XX"', "mine.toml: keyword_language: no such language"),
+        ('"Mine"', '"Mi\\u001b[2Jne"', "mine.toml: name: must be one line, without control characters"),
         ('id = "mine"', 'id = "../x"', "mine.toml: id: "),
         ('id = "mine"', "id = ", "mine.toml: not valid TOML: "),
     ],

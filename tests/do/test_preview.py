@@ -83,6 +83,7 @@ def test_all_is_shown_and_nothing_is_touched(tmp_path: Path, photos: Path, serve
         assert sent.json is not None
         assert [dict(message) for message in exchange.request.messages] == sent.json["messages"]
         assert exchange.request.max_tokens == sent.json["max_tokens"]
+        assert not {"presence_penalty", "response_format"} & sent.json.keys()
         assert seen.picture is not None
         assert image_bytes(sent) == seen.picture.jpeg
     assert (seen.tagged, seen.problem, seen.obstacle) == (None, None, None)

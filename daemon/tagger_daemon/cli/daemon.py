@@ -275,7 +275,7 @@ def summary(
 def profiles(
     name: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[[show] NAME]", help="Show the texts of this one; by its id or its name."),
+        typer.Argument(metavar="[show] NAME", help="Show the texts of this one; by its id or its name."),
     ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -315,7 +315,7 @@ def profiles(
 
 @app.command(epilog=TABLE)
 def preview(
-    photo: Annotated[Path, typer.Argument(help="A photo; it need not be in a watch folder.")],
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="It need not be in a watch folder.")],
     profile: Annotated[
         str | None, typer.Option(help="Another prompt profile than the photo's, by its id or its name.")
     ] = None,

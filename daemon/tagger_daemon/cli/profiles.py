@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,19 +88,20 @@ def exit_status(page: Page) -> Exit:
 def to_json(page: Page) -> dict[str, Any]:
     """Give the form for scripts."""
     return {
-        "profiles": [_listed_to_json(one, page.users.get(one.id, ())) for one in page.profiles],
+        "profiles": [
+            {**_listed_to_json(one), "used_by": list(page.users.get(one.id, ()))} for one in page.profiles
+        ],
         "problems": list(page.problems),
     }
 
 
-def _listed_to_json(one: Listed, users: Sequence[str]) -> dict[str, Any]:
+def _listed_to_json(one: Listed) -> dict[str, Any]:
     names = ("name", "description", "language", "keyword_language", "hash")
     return {
         "id": one.id,
         **{name: getattr(one.profile, name) if one.profile else None for name in names},
         "source": one.source,
         "own": one.own,
-        "used_by": list(users),
         "problem": one.problem or None,
     }
 
@@ -133,7 +134,7 @@ def render_texts(listed: Listed, profile: Profile, *, max_keywords: int) -> Grou
 def texts_to_json(listed: Listed, profile: Profile, *, max_keywords: int) -> dict[str, Any]:
     """Give the form for scripts: the texts as they stand in the file, and as models are told them."""
     return {
-        **_listed_to_json(listed, ()),
+        **_listed_to_json(listed),
         "system": system_text(profile, max_keywords=max_keywords),
         "stages": {
             stage.value: {

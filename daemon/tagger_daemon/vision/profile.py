@@ -33,6 +33,7 @@ from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.model import Stage, Value
 from tagger_daemon.vision.entry import Output, Profile, StagePrompt
 from tagger_daemon.vision.languages import language_name
+from tagger_daemon.vision.plain import plain
 from tagger_daemon.vision.problems import problems, short_hash
 
 #: What the texts may leave to be filled in.
@@ -102,7 +103,7 @@ def choose(name: str, listed: Sequence[Listed]) -> Listed:
     found = next((fitting for fits in readings if (fitting := [one for one in listed if fits(one)])), [])
     if len(found) == 1:
         return found[0]
-    choices = ", ".join(f"{one.id} ({one.name})" for one in listed)
+    choices = ", ".join(f"{plain(one.id)} ({one.name})" for one in listed)
     if found:
         raise ConfigurationError(
             f"several prompt profiles are called {name!r}: give one's id. There are {choices}"
@@ -180,6 +181,12 @@ def _only_our_placeholders(text: str) -> str:
     return text
 
 
+def _on_one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be one line, without control characters")
+    return text
+
+
 def _language(tag: str) -> str:
     language_name(tag)
     return tag
@@ -187,6 +194,7 @@ def _language(tag: str) -> str:
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_TEXT)]
 Prompt = Annotated[Words, AfterValidator(_only_our_placeholders)]
+Label = Annotated[Words, AfterValidator(_on_one_line)]
 Language = Annotated[str, AfterValidator(_language)]
 
 
@@ -230,8 +238,8 @@ class _RawStages(_Raw):
 
 class _RawProfile(_Raw):
     id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    name: Words
-    description: Words
+    name: Label
+    description: Label
     language: Language
     keyword_language: Language | None = None
     system: Prompt
