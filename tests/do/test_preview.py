@@ -65,7 +65,7 @@ def everything(folder: Path) -> dict[str, tuple[bytes, int, int]]:
 
 def shown(seen: Preview) -> str:
     console = Console(width=100, file=io.StringIO())
-    console.print(page.render(seen, None))
+    console.print(page.render(seen, dict.fromkeys(seen.pictures, Path("kept.jpg"))))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -84,8 +84,9 @@ def test_all_is_shown_and_nothing_is_touched(tmp_path: Path, photos: Path, serve
         assert [dict(message) for message in exchange.request.messages] == sent.json["messages"]
         assert exchange.request.max_tokens == sent.json["max_tokens"]
         assert not {"presence_penalty", "response_format"} & sent.json.keys()
-        assert seen.picture is not None
-        assert image_bytes(sent) == seen.picture.jpeg
+        assert image_bytes(sent) == exchange.picture.jpeg
+    (picture,) = seen.pictures
+    assert (picture.width, picture.height) == (48, 32)
     assert (seen.tagged, seen.problem, seen.obstacle) == (None, None, None)
     assert seen.answers.keywords is not None
     assert seen.answers.keywords[:2] == ("alpha", "beta")
@@ -230,11 +231,10 @@ def test_the_picture_is_kept_over_nothing_and_in_no_watch_folder(tmp_path: Path,
     path = draw(photos / "a.jpg").path
     known = settings(tmp_path, "http://127.0.0.1:1/v1")
     seen = look(known, path, ask=False)
-    assert seen.picture is not None
-    kept = page.save(seen.picture, path, tmp_path / "new")
-    assert (kept.parent, kept.read_bytes()) == (tmp_path / "new", seen.picture.jpeg)
+    ((picture, kept),) = page.save(seen.pictures, path, tmp_path / "new").items()
+    assert (kept, kept.read_bytes()) == (tmp_path / "new" / "a.jpg.48x32.jpg", picture.jpeg)
     with pytest.raises(ConfigurationError, match="File exists"):
-        page.save(seen.picture, path, tmp_path / "new")
+        page.save(seen.pictures, path, tmp_path / "new")
     page.check_place(tmp_path / "new", known)
     (tmp_path / "link").symlink_to(photos)
     for folder in (photos, photos / "below", tmp_path / "link"):
@@ -254,9 +254,9 @@ def test_the_command(tmp_path: Path, server: ModelServer) -> None:
     assert everything(house.inbox) == before
     assert [request["stage"] for request in told["requests"]] == list(Stage)
     assert told["requests"][0]["reply"]["text"] == told["fields"]["caption"]
-    picture = Path(told["picture"]["saved"])
-    assert picture.parent.parent == tmp_path / "kept"
-    assert len(picture.read_bytes()) == told["picture"]["bytes"]
+    (picture,) = told["pictures"]
+    assert Path(picture["saved"]).parent.parent == tmp_path / "kept"
+    assert len(Path(picture["saved"]).read_bytes()) == picture["bytes"]
     assert "base64" not in done.stdout
     gone = house.run("preview", str(house.inbox / "b.jpg"))
     assert (gone.returncode, gone.stdout) == (1, "")

@@ -359,7 +359,7 @@ def preview(
             settings, path, profile=profile, ask=ask, use_loader=use_loader, environ=os.environ
         )
         seen = asyncio.run(looking)
-        saved = None if seen.picture is None else preview_page.save(seen.picture, path, save)
+        saved = preview_page.save(seen.pictures, path, save)
         if as_json:
             typer.echo(json.dumps(preview_page.to_json(seen, saved), indent=2))
         else:

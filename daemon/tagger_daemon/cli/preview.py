@@ -39,22 +39,26 @@ def check_place(folder: Path, settings: Settings) -> None:
             raise ConfigurationError(f"{folder} is watched: the picture would be taken for a photo there")
 
 
-def save(picture: Picture, photo: Path, folder: Path | None) -> Path:
-    """Keep the picture that the models are shown; in a new temporary folder if none is given.
+def save(pictures: Sequence[Picture], photo: Path, folder: Path | None) -> dict[Picture, Path]:
+    """Keep the pictures that the models are shown; in a new temporary folder if none is given.
 
     Raises:
-        ConfigurationError: it cannot be kept there, or something is there already.
+        ConfigurationError: they cannot be kept there, or something is there already.
     """
+    saved: dict[Picture, Path] = {}
+    if not pictures:
+        return saved
     try:
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="tagger-preview-"))
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{photo.name}.preview.jpg"
-        with path.open("xb") as file:
-            file.write(picture.jpeg)
+        for picture in pictures:
+            saved[picture] = folder / f"{photo.name}.{picture.width}x{picture.height}.jpg"
+            with saved[picture].open("xb") as file:
+                file.write(picture.jpeg)
     except OSError as error:
         raise ConfigurationError(f"the picture cannot be kept in {folder}: {error.strerror}") from error
-    return path
+    return saved
 
 
 def exit_status(preview: Preview) -> Exit:
@@ -62,28 +66,28 @@ def exit_status(preview: Preview) -> Exit:
     return Exit.AMISS if preview.problem else Exit.OK
 
 
-def to_json(preview: Preview, saved: Path | None) -> dict[str, Any]:
-    """Give the form for scripts; of the picture, only what it is."""
+def to_json(preview: Preview, saved: Mapping[Picture, Path]) -> dict[str, Any]:
+    """Give the form for scripts; of the pictures, only what they are."""
     return {
         "photo": str(preview.photo.path),
         "profile": {name: getattr(preview.profile, name) for name in ("id", "name", "hash")},
         "mode": preview.mode,
         "asked": preview.asked,
         "left_alone": preview.tagged,
-        "picture": _picture_to_json(preview.picture, saved),
-        "requests": [_exchange_to_json(exchange, preview.picture) for exchange in preview.exchanges],
+        "pictures": [_picture_to_json(picture, path) for picture, path in saved.items()],
+        "requests": [_exchange_to_json(exchange) for exchange in preview.exchanges],
         "fields": {stage.value: getattr(preview.answers, stage.value) for stage in Stage},
         "plan": _plan_to_json(preview),
         "problem": preview.problem,
     }
 
 
-def render(preview: Preview, saved: Path | None) -> Group:
+def render(preview: Preview, saved: Mapping[Picture, Path]) -> Group:
     """Draw the page."""
     parts: list[RenderableType] = [_head(preview, saved)]
     system = ""
     for exchange in preview.exchanges:
-        parts += _exchange(exchange, preview.picture, system)
+        parts += _exchange(exchange, system)
         system = str(exchange.request.messages[0]["content"])
     if preview.answers.origins:
         parts += _answers(preview)
@@ -97,25 +101,23 @@ def render(preview: Preview, saved: Path | None) -> Group:
 # --- JSON ---
 
 
-def _picture_to_json(picture: Picture | None, saved: Path | None) -> dict[str, Any] | None:
-    if picture is None:
-        return None
+def _picture_to_json(picture: Picture, saved: Path) -> dict[str, Any]:
     return {
         "width": picture.width,
         "height": picture.height,
         "bytes": len(picture.jpeg),
         "sha256": _sha256(picture),
-        "saved": str(saved) if saved else None,
+        "saved": str(saved),
     }
 
 
-def _exchange_to_json(exchange: Exchange, picture: Picture | None) -> dict[str, Any]:
+def _exchange_to_json(exchange: Exchange) -> dict[str, Any]:
     request, entry = exchange.request, exchange.entry
     return {
         "stage": request.stage,
         "entry": entry.name,
         "model": entry.served_model,
-        "messages": [_without_picture(message, picture) for message in request.messages],
+        "messages": [_without_picture(message, exchange.picture) for message in request.messages],
         **{name: value for name, value in _sampling(exchange) if value is not None},
         "response_format": request.response_format,
         "extra_body": dict(entry.extra_body),
@@ -145,7 +147,7 @@ def _plan_to_json(preview: Preview) -> dict[str, Any] | None:
     }
 
 
-def _without_picture(message: Mapping[str, Any], picture: Picture | None) -> dict[str, Any]:
+def _without_picture(message: Mapping[str, Any], picture: Picture) -> dict[str, Any]:
     """Return a message whose picture is told instead of shown."""
     content = message["content"]
     if isinstance(content, str):
@@ -157,27 +159,25 @@ def _without_picture(message: Mapping[str, Any], picture: Picture | None) -> dic
 # --- The page ---
 
 
-def _head(preview: Preview, saved: Path | None) -> Text:
+def _head(preview: Preview, saved: Mapping[Picture, Path]) -> Text:
     profile = preview.profile
     lines = [
         one_line(str(preview.photo.path)),
         f"prompts  {one_line(profile.id)} ({one_line(profile.name)}), {profile.hash}",
     ]
-    if preview.picture:
-        kept = f", kept as {one_line(str(saved))}" if saved else ""
-        lines.append(f"picture  {_told(preview.picture)}{kept}")
+    lines += [f"picture  {_told(picture)}, kept as {one_line(str(path))}" for picture, path in saved.items()]
     if preview.tagged:
         lines += ["", f"It would be left alone: {preview.tagged}. What would be asked otherwise:"]
     return Text("\n".join(lines))
 
 
-def _exchange(exchange: Exchange, picture: Picture | None, system_before: str) -> Iterator[RenderableType]:
+def _exchange(exchange: Exchange, system_before: str) -> Iterator[RenderableType]:
     request, entry = exchange.request, exchange.entry
     settings = ", ".join(f"{name} {value}" for name, value in _sampling(exchange) if value is not None)
     yield Text(f"\n{request.stage}: {entry.name} ({entry.served_model})", style="bold")
     yield Text(settings + (", keywords as JSON by a schema" if request.response_format else ""), style="dim")
     for message in request.messages:
-        content = _without_picture(message, picture)["content"]
+        content = _without_picture(message, exchange.picture)["content"]
         said = [content] if isinstance(content, str) else [_part(part) for part in content]
         if said == [system_before]:
             said = ["(as above)"]
@@ -247,9 +247,7 @@ def _sampling(exchange: Exchange) -> tuple[tuple[str, float | None], ...]:
     return tuple((name, getattr(request, name)) for name in names)
 
 
-def _told(picture: Picture | None) -> str:
-    if picture is None:
-        return "picture"
+def _told(picture: Picture) -> str:
     size = f"{picture.width} x {picture.height} pixels, {len(picture.jpeg)} bytes"
     return f"JPEG, {size}, sha256 {_sha256(picture)}"
 

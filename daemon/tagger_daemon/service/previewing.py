@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from PIL import Image
 
 from tagger_daemon import __version__
 from tagger_daemon.database import read_only
@@ -73,6 +77,16 @@ class Exchange(Value):
     request: ChatRequest
     reply: ChatReply | None  # None: nobody was asked, or no answer came
 
+    @property
+    def picture(self) -> Picture:
+        """The picture that the request shows, byte for byte."""
+        parts = (part for message in self.request.messages for part in message["content"])
+        url = next(part["image_url"]["url"] for part in parts if "image_url" in part)
+        jpeg = base64.b64decode(url.partition(",")[2])
+        with Image.open(io.BytesIO(jpeg)) as opened:
+            width, height = opened.size
+        return Picture(jpeg=jpeg, width=width, height=height)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preview(Value):
@@ -83,12 +97,16 @@ class Preview(Value):
     mode: Mode
     asked: bool  # the models were; False: placeholders stand for their answers
     tagged: str | None  # why no model would be asked by the daemon; None: it would
-    picture: Picture | None  # as the models are shown it; None: it did not come to that
     exchanges: tuple[Exchange, ...]  # in order; a stage whose first answer was of no use has two
     answers: Draft  # what is usable of the answers, cleaned
     plan: WritePlan | None  # None: nothing would be written, or it did not come to that
     obstacle: str | None  # why the plan could not be carried out now
     problem: str | None  # why it ended before its time
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """What the models are shown, each once."""
+        return tuple(dict.fromkeys(exchange.picture for exchange in self.exchanges))
 
 
 async def preview(
@@ -124,13 +142,15 @@ async def preview(
     async with AsyncExitStack() as stack:
         chat = _Recorder(await _servers(stack, who, use_loader=use_loader, environ=environ) if ask else None)
         metadata = _Unwritten(_store(stack, settings))
-        pictures = _Pictures(settings, stack)
+        preparer = Preparer(settings.image.model_copy(update={"workers": 1}))
+        stack.push_async_callback(preparer.close)
+        preparer.start()
         journal = _Recollection(StateDirectory(root=settings.state_dir).database)
         tools = Tools(
             metadata=metadata,
             fingerprint=fingerprint_of,
             read_through=readable_to_end,
-            prepare=pictures.prepare,
+            prepare=preparer.prepare,
             show=make_asker(settings, who, chat).show,
             journal=journal,
             now=local_now,
@@ -145,7 +165,6 @@ async def preview(
         mode=settings.metadata.mode,
         asked=ask,
         tagged=tagged,
-        picture=pictures.last,
         exchanges=tuple(chat.exchanges),
         answers=journal.draft,
         plan=metadata.planned,
@@ -269,21 +288,6 @@ class _Unwritten:
             photo_fingerprint=plan.existing.photo.fingerprint,
             content_hash=plan.content_hash or "",
         )
-
-
-class _Pictures:
-    """Prepares pictures, and keeps the last one."""
-
-    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
-        self._preparer = Preparer(settings.image.model_copy(update={"workers": 1}))
-        stack.push_async_callback(self._preparer.close)
-        self._preparer.start()
-        self.last: Picture | None = None
-
-    async def prepare(self, path: Path) -> Picture:
-        """Return the photo as the models are shown it."""
-        self.last = await self._preparer.prepare(path)
-        return self.last
 
 
 class _Recollection:
