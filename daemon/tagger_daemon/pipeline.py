@@ -93,7 +93,7 @@ class Tools(Value):
     show: Callable[[Photo, Pictures, Facts], Conversation]
     journal: Journal
     now: Callable[[], datetime]  # local time, with zone
-    policy: Policy  # what may be written
+    policy: Callable[[Photo], Policy]  # what may be written into it, and who would be asked for that now
     alone: Callable[
         [Photo, Path | None], AbstractAsyncContextManager[None]
     ]  # while asking: not beside its partner
@@ -113,7 +113,7 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
     Raises:
         TaggerError: of any kind but ConfigurationError; its fate says what becomes of the photo.
     """
-    photo, policy = job.photo, tools.policy
+    photo, policy = job.photo, tools.policy(job.photo)
     with steps("read"):
         await asyncio.to_thread(_check_unchanged, photo, tools)
         existing = await asyncio.to_thread(tools.metadata.read, photo)
@@ -193,7 +193,7 @@ async def _recognised(existing: Existing, tools: Tools) -> tuple[Existing, Memor
     if claimed:
         memory = await tools.journal.recall(claimed)
         seen = known(existing, memory)
-        if memory.undone_at is None and nothing_to_do(seen, memory, tools.policy):
+        if memory.undone_at is None and nothing_to_do(seen, memory, tools.policy(existing.photo)):
             return seen, memory
     content = await asyncio.to_thread(tools.metadata.content_hash, existing.photo)
     if content != claimed:
@@ -210,18 +210,30 @@ async def _ask(
     async with tools.alone(photo, existing.partner):
         if existing.partner is not None and draft == Draft():
             answers = await _answers_about(photo.evolve(path=existing.partner), tools)
-            draft = still_good(answers, tools.policy).only(stages)
-        if not draft.missing(stages):
-            return draft
-        with steps("prepare"):
-            await asyncio.to_thread(tools.read_through, photo.path)
-            pictures = await tools.prepare(photo.path)
-        conversation = tools.show(photo, pictures, existing.facts)
-        for stage in draft.missing(stages):
-            with steps(stage):
-                answer, origin = await conversation.ask(stage, draft)
-                draft = draft.with_answer(stage, answer, origin)
-                await tools.journal.save_draft(job, draft)
+            draft = still_good(answers, tools.policy(photo)).only(stages)
+        if draft.missing(stages):
+            draft = await converse(job, tools, steps, existing.facts, draft, stages)
+    return draft
+
+
+async def converse(
+    job: Job, tools: Tools, steps: Steps, facts: Facts, draft: Draft, stages: Sequence[Stage]
+) -> Draft:
+    """Show the photo and ask what is missing, whatever the photo says already.
+
+    Raises:
+        TaggerError: the photo cannot be shown, or a stage has no usable answer.
+    """
+    photo = job.photo
+    with steps("prepare"):
+        await asyncio.to_thread(tools.read_through, photo.path)
+        pictures = await tools.prepare(photo.path)
+    conversation = tools.show(photo, pictures, facts)
+    for stage in draft.missing(stages):
+        with steps(stage):
+            answer, origin = await conversation.ask(stage, draft)
+            draft = draft.with_answer(stage, answer, origin)
+            await tools.journal.save_draft(job, draft)
     return draft
 
 
@@ -242,9 +254,10 @@ async def _write(
     job: Job, tools: Tools, steps: Steps, existing: Existing, draft: Draft, stages: Sequence[Stage]
 ) -> Record:
     """Write the answers where `existing` says; the intention stands before the file is touched."""
-    plan = await asyncio.to_thread(tools.metadata.plan, existing, draft.complete(stages), tools.policy)
+    policy = tools.policy(job.photo)
+    plan = await asyncio.to_thread(tools.metadata.plan, existing, draft.complete(stages), policy)
     outcome = Outcome.WRITTEN if plan.writes else Outcome.UNCHANGED
-    if plan.writes and tools.policy.mode is Mode.PROPOSE:
+    if plan.writes and policy.mode is Mode.PROPOSE:
         outcome = Outcome.PROPOSED
     record = _record(job, tools, steps, existing, outcome=outcome, plan=plan, draft=draft)
     if outcome is not Outcome.WRITTEN:
@@ -295,7 +308,7 @@ def _record(
         seconds=dict(steps.seconds),
         final_fingerprint=job.photo.fingerprint,
         run=tools.run,
-        judged=judged_by(tools.policy),
+        judged=judged_by(tools.policy(job.photo)),
         created=written and existing.source_fingerprint is None,
         marker=stands.marker,
         rejected=stands.marker.rejected if plan and stands.marker else existing.rejected,

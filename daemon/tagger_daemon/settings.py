@@ -56,6 +56,9 @@ class FolderSettings(Section):
     recursive: bool = Field(True, description="watch the folders below it too")
     after: Path | None = Field(None, description="where finished photos are moved to; absolute")
     after_keep_folders: bool = Field(False, description="keep the folders below the watch folder there")
+    prompt_profile: str | None = Field(
+        None, min_length=1, description="the set of prompts for its photos; the general one if not given"
+    )
 
     @field_validator("path", "after")
     @classmethod

@@ -10,7 +10,7 @@ import pytest
 
 from tagger_daemon.model import Draft, Stage
 from tagger_daemon.vision.entry import ChatRequest, Entry, Profile, StagePrompt
-from tagger_daemon.vision.prompts import TOKENS_A_KEYWORD, build_request, picture_url
+from tagger_daemon.vision.prompts import TOKENS_A_KEYWORD, build_request, picture_url, task_text
 
 ENTRY = Entry(name="m", backend="vllm", served_model="m", vision=True)
 FACTS = ("Season: summer", "Place: Alfama, Lisbon, Portugal")
@@ -20,6 +20,7 @@ PROFILE = Profile(
     name="P",
     description="For tests.",
     language="en",
+    keyword_language="de",
     system="Be plain.",
     stages={
         stage: StagePrompt(
@@ -27,6 +28,8 @@ PROFILE = Profile(
             max_tokens=200 + n,
             temperature=0.2,
             top_p=0.9,
+            output="lines" if stage is Stage.KEYWORDS else "text",
+            language="German" if stage is Stage.KEYWORDS else "English",
         )
         for n, stage in enumerate(Stage)
     },
@@ -93,13 +96,16 @@ def test_the_whole_text() -> None:
         "- Caption: A tram climbs a street.\n"
         "- Keywords: tram, Lisbon\n"
         "\n"
-        "Task: Give description 15 {times}."
+        "Task: Give description 15 {times}. Write in English."
     )
 
 
 @pytest.mark.parametrize("stage", list(Stage))
 def test_what_is_not_known_is_not_mentioned(stage: Stage) -> None:
-    assert text(ask(stage, facts=(), draft=Draft())) == f"Task: Give {stage} 15 {{times}}."
+    ending = {
+        Stage.KEYWORDS: "Write the keywords in German. One keyword per line and nothing else.",
+    }.get(stage, "Write in English.")
+    assert text(ask(stage, facts=(), draft=Draft())) == f"Task: Give {stage} 15 {{times}}. {ending}"
 
 
 def test_only_the_description_is_told_of_drafts() -> None:
@@ -118,16 +124,57 @@ def test_all_stages_begin_alike_up_to_the_facts() -> None:
     assert len(shared) == 1
 
 
-def test_a_schema_only_for_keywords_and_only_where_it_is_proven() -> None:
-    proven = ENTRY.evolve(json_schema=True)
-    assert ask(Stage.CAPTION, entry=proven).response_format is None
-    assert ask(Stage.DESCRIPTION, entry=proven).response_format is None
-    answer = ask(Stage.KEYWORDS, entry=proven).response_format
+def changed(stage: Stage, **changes: Any) -> Profile:
+    return PROFILE.evolve(stages={**PROFILE.stages, stage: PROFILE.stages[stage].evolve(**changes)})
+
+
+def test_a_language_that_the_instruction_names_itself_is_not_told_twice() -> None:
+    profile = changed(Stage.KEYWORDS, instruction="List {max_keywords} {language} words.")
+    said = task_text(Stage.KEYWORDS, profile, max_keywords=7)
+    assert said == "List 7 German words. One keyword per line and nothing else."
+
+
+def test_what_comes_before_the_facts_is_the_same_whatever_the_stages_languages_are() -> None:
+    profile = PROFILE.evolve(system="Speak {language}, at most {max_keywords} words.")
+    systems = {ask(stage, profile=profile).messages[0]["content"] for stage in Stage}
+    assert systems == {"Speak English, at most 15 words."}
+
+
+PROVEN = ENTRY.evolve(json_schema=True)
+JSON = changed(Stage.KEYWORDS, output="json")
+
+
+def test_json_is_asked_for_in_words_and_by_a_schema_where_that_is_proven() -> None:
+    for entry in (ENTRY, PROVEN):
+        said = text(ask(Stage.KEYWORDS, profile=JSON, entry=entry))
+        assert said.endswith('and nothing else: {"keywords": ["...", "..."]}')
+    answer = ask(Stage.KEYWORDS, profile=JSON, entry=PROVEN).response_format
     assert answer is not None
     assert answer["type"] == "json_schema"
     schema = answer["json_schema"]["schema"]
     assert schema["properties"] == {"keywords": {"type": "array", "items": {"type": "string"}}}
     assert schema["required"] == ["keywords"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "profile", "entry"),
+    [
+        (Stage.CAPTION, JSON, PROVEN),
+        (Stage.DESCRIPTION, JSON, PROVEN),
+        (Stage.KEYWORDS, PROFILE, PROVEN),
+        (Stage.KEYWORDS, JSON, ENTRY),
+        (Stage.KEYWORDS, JSON, PROVEN.evolve(dialect="transformers")),
+    ],
+)
+def test_no_schema_where_it_does_not_fit_or_is_not_proven(
+    stage: Stage, profile: Profile, entry: Entry
+) -> None:
+    assert ask(stage, profile=profile, entry=entry).response_format is None
+
+
+def test_a_penalty_is_sent_only_where_the_profile_has_one() -> None:
+    assert ask(Stage.CAPTION).presence_penalty is None
+    assert ask(Stage.CAPTION, profile=changed(Stage.CAPTION, presence_penalty=1.5)).presence_penalty == 1.5
 
 
 def test_a_second_attempt_is_sampled_more_freely() -> None:

@@ -17,10 +17,10 @@ from tagger_daemon.errors import (
     ReplyTruncated,
 )
 from tagger_daemon.model import Draft, Stage
-from tagger_daemon.vision.entry import ChatReply, Entry
+from tagger_daemon.vision.entry import ChatReply, Entry, Profile
 from tagger_daemon.vision.loops import lists_in_circles, runs_in_circles
 from tagger_daemon.vision.plain import plain
-from tagger_daemon.vision.profile import load_profile
+from tagger_daemon.vision.profile import list_profiles
 from tagger_daemon.vision.prompts import build_request
 from tagger_daemon.vision.replies import read_keywords, read_text
 
@@ -198,14 +198,15 @@ def test_texts_that_are_something_else(stage: Stage, text: str) -> None:
         read_text(reply(text), stage)
 
 
+@pytest.mark.parametrize("profile", [one.profile for one in list_profiles()], ids=lambda profile: profile.id)
 @pytest.mark.parametrize("stage", list(Stage))
-def test_our_own_request_said_back_is_no_answer(stage: Stage) -> None:
+def test_our_own_request_said_back_is_no_answer(stage: Stage, profile: Profile) -> None:
     request = build_request(
         stage,
         picture_url="data:",
         facts=("Season: summer",),
         draft=Draft(caption="A dog.", keywords=("dog",)),
-        profile=load_profile("default"),
+        profile=profile,
         entry=Entry(name="m", backend="vllm", served_model="m"),
         max_keywords=15,
     )

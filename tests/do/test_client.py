@@ -134,7 +134,8 @@ async def test_the_trace_of_vllm_and_a_refusal_are_kept_apart_from_the_text(serv
 async def test_the_request_holds_what_was_asked_for_and_the_vendor_fields(server: ModelServer) -> None:
     vendor = {"chat_template_kwargs": {"enable_thinking": False}}
     async with asking(server.base_url, extra_body=vendor) as client:
-        await client.chat(a_request(response_format={"type": "json_object"}), session="photo 1")
+        asked = a_request(response_format={"type": "json_object"}, presence_penalty=0.5)
+        await client.chat(asked, session="photo 1")
     sent = server.chat_requests[0].json
     assert sent == {
         "model": DEFAULT_MODEL,
@@ -142,6 +143,7 @@ async def test_the_request_holds_what_was_asked_for_and_the_vendor_fields(server
         "max_tokens": 120,
         "temperature": 0.2,
         "top_p": 0.9,
+        "presence_penalty": 0.5,
         "response_format": {"type": "json_object"},
         "chat_template_kwargs": {"enable_thinking": False},
     }

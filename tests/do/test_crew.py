@@ -106,7 +106,7 @@ async def at_work(
             fingerprint=fingerprint,
             now=lambda: datetime.now(UTC),
             journal=Journal(backlog, ledger or Ledger(database)),
-            policy=Policy(),
+            policy=lambda _: Policy(),
             run="1",
             **tools,
         ),

@@ -19,6 +19,7 @@ from tagger_daemon.errors import TaggerError
 from tagger_daemon.model import JobState, Origin, Outcome, Photo, Record, Stage
 from tagger_daemon.reports.audit import audit_line
 from tagger_daemon.settings import Settings, load
+from tagger_daemon.vision.profile import list_profiles, load_profile
 from tagger_daemon.vision.registry import load_registry, parse_registry
 from tagger_daemon.vision.roles import resolve_roles
 
@@ -176,6 +177,35 @@ def test_every_configuration_in_the_readme_is_valid(snippet: str, tmp_path: Path
     file = tmp_path / "config.toml"
     file.write_text(snippet, encoding="utf-8")
     assert load(config=file, environ={}, start=tmp_path).settings.folders
+
+
+PROFILES = (ROOT / "docs" / "profiles.md").read_text(encoding="utf-8")
+
+
+def test_the_profile_in_the_manual_can_be_used_as_it_stands(tmp_path: Path) -> None:
+    configurations = [block for block in blocks(PROFILES, "toml") if "folders" in block]
+    (example,) = (block for block in blocks(PROFILES, "toml") if block not in configurations)
+    (tmp_path / "garten.toml").write_text(example, encoding="utf-8")
+    profile = load_profile("Garten", directories=(tmp_path,))
+    assert [prompt.language for prompt in profile.stages.values()] == ["German", "English", "German"]
+    for number, configuration in enumerate(configurations):
+        file = tmp_path / f"config-{number}.toml"
+        file.write_text(configuration, encoding="utf-8")
+        for folder in (settings := load(config=file, environ={}, start=tmp_path).settings).folders:
+            name = folder.prompt_profile or settings.prompt_profile
+            load_profile(name, directories=(tmp_path,))
+
+
+def test_every_shipped_profile_has_its_row_and_every_row_its_profile() -> None:
+    rows = {quoted(row)[0]: cells[0] for row, cells in table(PROFILES, "Id").items()}
+    assert rows == {one.id: one.name for one in list_profiles()}
+
+
+def test_every_key_of_a_profile_is_explained() -> None:
+    (example,) = (block for block in blocks(PROFILES, "toml") if "[stages.caption]" in block)
+    profile = tomllib.loads(example)
+    keys = {*(profile.keys() - {"stages"}), *(key for stage in profile["stages"].values() for key in stage)}
+    assert {key for row in table(PROFILES, "Key") for key in quoted(row)} == keys
 
 
 # --- The examples ---

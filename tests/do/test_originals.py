@@ -167,7 +167,7 @@ def test_a_write_that_was_begun_is_noted_with_its_original(photos: Path, store: 
                 fingerprint=lambda path: photo_at(path).fingerprint,
                 journal=cast(Any, Journal()),
                 now=lambda: NOON,
-                policy=policy(),
+                policy=lambda _: policy(),
                 run="1",
                 **tools,
             ),

@@ -1,4 +1,4 @@
-"""What is refused before anything is touched."""
+"""What is refused before anything is touched, and which prompts are for which photo."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from support.running import entry
 from tagger_daemon.errors import ConfigurationError
-from tagger_daemon.model import Stage
-from tagger_daemon.service.parts import cast, check_folders, policy
+from tagger_daemon.model import Fingerprint, Photo, Stage
+from tagger_daemon.service.parts import cast, check_folders, policies
 from tagger_daemon.settings import FallbackSettings, FolderSettings, Settings
+
+UNSEEN = Fingerprint(size=0, mtime_ns=0, inode=0)
 
 
 def settings(tmp_path: Path, *folders: Path) -> Settings:
@@ -67,7 +70,7 @@ def test_each_stage_has_its_chain_and_its_words_are_those_of_the_first(tmp_path:
     }
     assert {entry.name for entry in who.entries.values()} == {"a"}
     assert [entry.name for entry in who.distinct] == ["a", "c", "b"]
-    assert {identity["entry"] for identity in policy(settings, who).current.values()} == {"a"}
+    assert {identity["entry"] for identity in policies(settings, who).general.current.values()} == {"a"}
 
 
 def test_without_fall_backs_only_who_has_a_role_is_of_use(tmp_path: Path) -> None:
@@ -90,3 +93,34 @@ def test_the_service_does_not_start_with_a_broken_entry(tmp_path: Path) -> None:
         "registry.json: entry 2 'x': backend: field required",
         "registry.json: entry 2 'x': roles: input should be a valid list",
     ]
+
+
+def with_folders(tmp_path: Path, **changes: Any) -> Settings:
+    (tmp_path / "registry.json").write_text(json.dumps([entry("http://127.0.0.1:1/v1")]))
+    return Settings(**{"state_dir": tmp_path, "registry": tmp_path / "registry.json", **changes})
+
+
+def test_each_watch_folder_may_have_prompts_of_its_own(tmp_path: Path) -> None:
+    folders = [
+        {"path": "/photos", "recursive": False, "prompt_profile": "Travel"},
+        {"path": "/photos/scans", "prompt_profile": "family archive"},
+        {"path": "/photos/rest"},
+    ]
+    known = with_folders(tmp_path, folders=folders, prompt_profile="stock")
+    who = cast(known)
+    rules = policies(known, who)
+    expected = {"/photos": "travel", "/photos/scans/1950": "family-archive", "/photos/rest": "stock"}
+    for folder, profile in {**expected, "/elsewhere": "stock"}.items():
+        photo = Photo(path=Path(folder, "a.jpg"), folder=Path(folder), fingerprint=UNSEEN)
+        assert who.profile_of(photo).id == profile
+        for policy in (rules.of(photo), rules.at(photo.path)):
+            assert {identity["profile"] for identity in policy.current.values()} == {profile}
+            assert {identity["profile_hash"] for identity in policy.current.values()} == {
+                who.profile_of(photo).hash
+            }
+
+
+def test_a_folder_whose_prompts_do_not_exist_is_named(tmp_path: Path) -> None:
+    known = with_folders(tmp_path, folders=[{"path": "/photos", "prompt_profile": "travl"}])
+    with pytest.raises(ConfigurationError, match="/photos: there is no prompt profile 'travl'; did you mean"):
+        cast(known)

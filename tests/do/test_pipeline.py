@@ -72,7 +72,7 @@ class Journey:
             show=lambda *_: self,
             journal=self,
             now=lambda: NOON,
-            policy=self.policy,
+            policy=lambda _: self.policy,
             alone=Pairs().alone,
             run="1",
         )

@@ -33,12 +33,18 @@ def studio(tmp_path: Path, metadata: MetadataStore) -> Iterator[Studio]:
         yield opened
 
 
-def renew(studio: Studio, policy: Policy, backlog: Backlog | None = None) -> list[str]:
-    """Look through everything as at a start, and return which photos are ready then."""
+def renew(studio: Studio, policy: Policy, backlog: Backlog | None = None, **folders: Policy) -> list[str]:
+    """Look through everything as at a start, and return which photos are ready then.
+
+    Args:
+        folders: names of folders whose photos have another policy.
+    """
+    others = {studio.folder / name: other for name, other in folders.items()}
 
     async def look() -> None:
         part = Renewal(
-            policy,
+            policy.mode,
+            lambda path: others.get(path.parent, policy),
             database=studio.database.path,
             backlog=backlog or studio.backlog,
             reopened=lambda: woken.append(True),
@@ -79,6 +85,18 @@ def test_a_photo_in_which_the_new_model_has_nothing_to_say_is_looked_at_once(stu
         assert name in renew(studio, policy)
         studio.tag(studio.folder / name, SAID, policy)
         assert name not in renew(studio, policy)
+
+
+def test_each_photo_is_measured_by_the_prompts_of_its_own_folder(studio: Studio) -> None:
+    said, rules = by_model("eyes-2", caption="Two dogs.")
+    current = {stage: {**identity, "profile": "travel"} for stage, identity in rules.current.items()}
+    travel = rules.evolve(current=current)
+    for folder in ("journeys", "home"):
+        (studio.folder / folder).mkdir()
+        draw(studio.folder / folder / f"{folder}.jpg", f"XMP-dc:Source={folder}")
+        studio.tag(studio.folder / folder / f"{folder}.jpg", said, rules)
+    assert renew(studio, rules, journeys=travel) == ["journeys.jpg"]
+    assert renew(studio, travel, journeys=rules) == ["home.jpg"]
 
 
 @pytest.mark.parametrize("mode", [Mode.FILL, Mode.REFRESH])

@@ -70,7 +70,7 @@ class Asked:
             long_edge=8,
             chains=dict.fromkeys(Stage, chain),
             registry_hash="0" * 16,
-            profile=load_profile("default"),
+            profile_of=lambda _: load_profile("default"),
             max_keywords=15,
             hemisphere="north",
             chat=pool,

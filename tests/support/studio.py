@@ -144,7 +144,7 @@ class Studio:
             show=lambda *_: Conversation(),
             journal=Journal(self.backlog, self.ledger),
             now=lambda: self.now,
-            policy=rules,
+            policy=lambda _: rules,
             alone=Pairs().alone,
             run=run,
         )

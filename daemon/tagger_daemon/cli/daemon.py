@@ -305,6 +305,102 @@ def list_registry(
 
 
 @app.command(epilog=TABLE)
+def profiles(
+    name: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[show] NAME", help="Show the texts of this one; by its id or its name."),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the prompt profiles, and show what one of them says.
+
+    Examples:
+
+      tagger-daemon profiles
+
+      tagger-daemon profiles show travel
+
+      tagger-daemon profiles "Family archive"
+    """
+    from tagger_daemon.cli import profiles as profiles_page
+
+    with told():
+        settings = _load(config).settings
+        words = name[1:] if name and name[0] == "show" else name
+        if words == []:
+            raise typer.BadParameter("say which one: `profiles` lists them")
+        if words:
+            found = profiles_page.named(" ".join(words), settings)
+            most = settings.max_keywords
+            if as_json:
+                typer.echo(json.dumps(profiles_page.texts_to_json(*found, max_keywords=most), indent=2))
+            else:
+                console().print(profiles_page.render_texts(*found, max_keywords=most))
+            return
+        page = profiles_page.gather(settings)
+        if as_json:
+            typer.echo(json.dumps(profiles_page.to_json(page), indent=2))
+        else:
+            console().print(profiles_page.render(page))
+        raise typer.Exit(profiles_page.exit_status(page))
+
+
+@app.command(epilog=TABLE)
+def preview(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="It need not be in a watch folder.")],
+    profile: Annotated[
+        str | None, typer.Option(help="Another prompt profile than the photo's, by its id or its name.")
+    ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where to keep the picture that is shown; a new folder by default.",
+        ),
+    ] = None,
+    ask: Annotated[
+        bool, typer.Option("--ask/--no-ask", help="Ask the models; or speak to no server at all.")
+    ] = True,
+    use_loader: Annotated[
+        bool,
+        typer.Option("--use-loader", help="Start the servers that are ours to start, and stop them again."),
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show for one photo what is asked, what is answered and what would be written; write nothing.
+
+    Examples:
+
+      tagger-daemon preview ~/Pictures/a.jpg --no-ask
+
+      tagger-daemon preview ~/Pictures/a.jpg --profile travel
+
+      tagger-daemon preview ~/Pictures/a.jpg --json | jq .fields
+    """
+    from tagger_daemon.cli import preview as preview_page
+    from tagger_daemon.service import previewing
+
+    with told():
+        settings = _load(config).settings
+        logs.configure("ERROR")
+        if save is not None:
+            preview_page.check_place(save, settings)
+        path = Path(os.path.normpath(photo.absolute()))
+        looking = previewing.preview(
+            settings, path, profile=profile, ask=ask, use_loader=use_loader, environ=os.environ
+        )
+        seen = asyncio.run(looking)
+        saved = preview_page.save(seen.pictures, path, save)
+        if as_json:
+            typer.echo(json.dumps(preview_page.to_json(seen, saved), indent=2))
+        else:
+            console().print(preview_page.render(seen, saved))
+        raise typer.Exit(preview_page.exit_status(seen))
+
+
+@app.command(epilog=TABLE)
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check everything that the daemon needs, and say what to do about what is missing.
 

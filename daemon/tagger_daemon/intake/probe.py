@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tagger_daemon.errors import FolderUnavailable, PhotoGone, PhotoUnreadable, TaggerError
 from tagger_daemon.intake.settle import Look
+from tagger_daemon.model import Fingerprint
 
 BLOCK = 1 << 20  # bytes; read-ahead of a spinning disk or a network share is put to use, memory is not
 
@@ -40,6 +41,15 @@ def look(path: Path) -> Look | None:
             return None
         raise _told(path, error) from error
     return Look.of(seen) if stat.S_ISREG(seen.st_mode) else None
+
+
+def fingerprint_of(path: Path) -> Fingerprint | None:
+    """Return what tells this content of the file from another; None if no regular file is there.
+
+    Raises what `look` raises.
+    """
+    seen = look(path)
+    return None if seen is None else seen.fingerprint
 
 
 def readable_to_end(path: Path) -> None:

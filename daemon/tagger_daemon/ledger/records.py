@@ -90,22 +90,7 @@ class Ledger:
     def recall(self, content_hash: str) -> Memory:
         """Say what is known of a picture, by its content: what we wrote, what was refused, what was said."""
         with self._database.transaction() as db:
-            query = (
-                "SELECT body, stands FROM record WHERE content_hash = ? AND outcome <> ? "
-                "ORDER BY stands, finished_at DESC, rowid DESC LIMIT ?"
-            )
-            rows = db.execute(query, (content_hash, Outcome.FAILED, MOST_RECALLED)).fetchall()
-            query = "SELECT DISTINCT path FROM record WHERE content_hash = ? AND stands = 1 AND outcome = ?"
-            places = db.execute(query, (content_hash, Outcome.WRITTEN)).fetchall()
-            undone = db.execute("SELECT at FROM undone WHERE content_hash = ?", (content_hash,)).fetchone()
-        history = [record_from_json(row["body"]) for row in rows]
-        begun = sum(not row["stands"] for row in rows)
-        return remember(
-            history[begun:],
-            begun=history[:begun],
-            places=frozenset(Path(os.fsdecode(row["path"])) for row in places),
-            undone_at=None if undone is None else str(undone["at"]),
-        )
+            return memory_of(db, content_hash)
 
     def answers_about(self, photo: Photo) -> Draft:
         """Give the newest answers about this very photo, as we left it; none where no model was asked."""
@@ -180,6 +165,26 @@ class Ledger:
         """Remember that the day's occasion has been dealt with."""
         with self._database.transaction() as db:
             db.execute("INSERT OR IGNORE INTO occasion VALUES (?, ?, ?)", (name, day.isoformat(), now))
+
+
+def memory_of(db: sqlite3.Connection, content_hash: str) -> Memory:
+    """Say what is known of a picture, by its content."""
+    query = (
+        "SELECT body, stands FROM record WHERE content_hash = ? AND outcome <> ? "
+        "ORDER BY stands, finished_at DESC, rowid DESC LIMIT ?"
+    )
+    rows = db.execute(query, (content_hash, Outcome.FAILED, MOST_RECALLED)).fetchall()
+    query = "SELECT DISTINCT path FROM record WHERE content_hash = ? AND stands = 1 AND outcome = ?"
+    places = db.execute(query, (content_hash, Outcome.WRITTEN)).fetchall()
+    undone = db.execute("SELECT at FROM undone WHERE content_hash = ?", (content_hash,)).fetchone()
+    history = [record_from_json(row["body"]) for row in rows]
+    begun = sum(not row["stands"] for row in rows)
+    return remember(
+        history[begun:],
+        begun=history[:begun],
+        places=frozenset(Path(os.fsdecode(row["path"])) for row in places),
+        undone_at=None if undone is None else str(undone["at"]),
+    )
 
 
 def undone_photos(db: sqlite3.Connection) -> list[tuple[Path, str]]:

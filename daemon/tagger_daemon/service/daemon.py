@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -22,12 +21,12 @@ from tagger_daemon.backlog.store import Backlog
 from tagger_daemon.database import Database, read_only
 from tagger_daemon.errors import FolderUnavailable, ServerUnavailable, StateUnavailable
 from tagger_daemon.intake.eligible import Eligibility
-from tagger_daemon.intake.probe import look, readable_to_end
+from tagger_daemon.intake.probe import fingerprint_of, readable_to_end
 from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
 from tagger_daemon.metadata.exiftool import ExifTool
 from tagger_daemon.metadata.store import MetadataStore
-from tagger_daemon.model import Fingerprint, Outcome
+from tagger_daemon.model import Outcome
 from tagger_daemon.pipeline import Tools
 from tagger_daemon.reports.audit import AuditLog
 from tagger_daemon.service.arrivals import Arrivals
@@ -38,7 +37,7 @@ from tagger_daemon.service.handoff import Mover, noting
 from tagger_daemon.service.heart import Heart
 from tagger_daemon.service.notify import Notifier
 from tagger_daemon.service.pairs import Pairs
-from tagger_daemon.service.parts import Cast, cast, check_folders, policy
+from tagger_daemon.service.parts import cast, check_folders, make_asker, policies
 from tagger_daemon.service.recovery import complete_audit, settle_intentions, sweep_folders, take_up
 from tagger_daemon.service.renewal import Renewal
 from tagger_daemon.service.reporting import make_page
@@ -128,17 +127,21 @@ class Daemon:
         stack.push_async_callback(self._pool.close)
         self._loader = Loader(environ=os.environ)
         stack.push_async_callback(self._loader.stop)
-        asker = self._make_asker(self._cast)
+        asker = make_asker(settings, self._cast, self._pool)
         preparer = Preparer(settings.image, long_edges=asker.long_edges)
         stack.push_async_callback(preparer.close)
         preparer.start()
 
         self._arrivals = Arrivals(settings.folders, settings.intake, self._backlog, arrived=self._wake_crew)
-        self._policy = policy(settings, self._cast)
+        self._policies = policies(settings, self._cast)
         self._mover = self._make_mover(handoffs)
         self._crew = self._make_crew(metadata, preparer, asker)
         self._renewal = Renewal(
-            self._policy, database=self.state.database, backlog=self._backlog, reopened=self._wake_crew
+            settings.metadata.mode,
+            self._policies.at,
+            database=self.state.database,
+            backlog=self._backlog,
+            reopened=self._wake_crew,
         )
         stack.push_async_callback(self._arrivals.stop)
         await self._arrivals.start()
@@ -188,29 +191,17 @@ class Daemon:
             )
             complete_audit(self._ledger, self._audit, kinds=kinds)
 
-    def _make_asker(self, who: Cast) -> Asker:
-        settings = self.settings
-        return Asker(
-            chains=who.chains,
-            registry_hash=who.registry.hash,
-            profile=who.profile,
-            max_keywords=settings.max_keywords,
-            long_edge=settings.image.long_edge,
-            hemisphere=None if settings.hemisphere == "unknown" else settings.hemisphere,
-            chat=self._pool,
-        )
-
     def _make_crew(self, metadata: MetadataStore, preparer: Preparer, asker: Asker) -> Crew:
         settings = self.settings
         tools = Tools(
             metadata=metadata,
-            fingerprint=_fingerprint,
+            fingerprint=fingerprint_of,
             read_through=readable_to_end,
             prepare=preparer.prepare,
             show=asker.show,
             journal=Journal(self._backlog, self._ledger),
             now=local_now,
-            policy=self._policy,
+            policy=self._policies.of,
             alone=Pairs().alone,
             run=self.run_id,
         )
@@ -422,11 +413,6 @@ class Daemon:
         """Tell systemd that we live, for as long as every part moves."""
         heart = Heart(self._notifier, crew=self._crew, arrivals=self._arrivals, backlog=self._backlog)
         await heart.beat()
-
-
-def _fingerprint(path: Path) -> Fingerprint | None:
-    seen = look(path)
-    return None if seen is None else seen.fingerprint
 
 
 @contextmanager

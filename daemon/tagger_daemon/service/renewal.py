@@ -29,17 +29,25 @@ class Renewal:
     """Looks once through the ledger; no file is opened."""
 
     def __init__(
-        self, policy: Policy, *, database: Path, backlog: Backlog, reopened: Callable[[], None]
+        self,
+        mode: Mode,
+        policy_at: Callable[[Path], Policy],
+        *,
+        database: Path,
+        backlog: Backlog,
+        reopened: Callable[[], None],
     ) -> None:
         """Prepare to look.
 
         Args:
-            policy: what may be written, and who would be asked now.
+            mode: what may be done to photos that have words already.
+            policy_at: what may be written into the photo of this path, and who would be asked now.
             database: the state database, which is read by a connection of its own.
             backlog: where photos are made ready again.
             reopened: called when there is something new in it.
         """
-        self._policy = policy
+        self._mode = mode
+        self._policy_at = policy_at
         self._database = database
         self._backlog = backlog
         self._reopened = reopened
@@ -47,9 +55,9 @@ class Renewal:
 
     async def run(self) -> None:
         """Look through everything once, and then rest for ever."""
-        if self._policy.mode is not Mode.PROPOSE and (count := await self._each(self._proposed)):
+        if self._mode is not Mode.PROPOSE and (count := await self._each(self._proposed)):
             logger.info("{} photos have proposals, which are written now", count)
-        if self._policy.mode is Mode.REFRESH and (count := await self._each(self._stale)):
+        if self._mode is Mode.REFRESH and (count := await self._each(self._stale)):
             logger.info("{} photos carry words of other models or prompts; they are described anew", count)
         self.done.set()
         await asyncio.Event().wait()
@@ -81,14 +89,13 @@ class Renewal:
 
     def _stale(self, after: Path | None) -> tuple[Path | None, list[Path]]:
         """Return those of the next photos whose words are stale, and the last one that was looked at."""
-        judge = judged_by(self._policy)
         with read_only(self._database) as db:
             tagged = records.tagged_photos(db, after=after, limit=BATCH)
-        stale = [
-            one.path
-            for one in tagged
-            # One that was measured by these very models needs no second look, whatever its marker says: what
-            # they would write may be in fields that a person has.
-            if one.marker is not None and one.judged != judge and is_stale(one.marker, self._policy)
-        ]
+        stale = [one.path for one in tagged if self._is_stale(one)]
         return (tagged[-1].path if tagged else None), stale
+
+    def _is_stale(self, one: records.Tagged) -> bool:
+        policy = self._policy_at(one.path)
+        # One that was measured by these very models needs no second look, whatever its marker says: what they
+        # would write may be in fields that a person has.
+        return one.marker is not None and one.judged != judged_by(policy) and is_stale(one.marker, policy)

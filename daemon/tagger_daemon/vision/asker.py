@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from loguru import logger
@@ -47,7 +47,7 @@ class Asker:
         *,
         chains: Mapping[Stage, Sequence[Entry]],
         registry_hash: str,
-        profile: Profile,
+        profile_of: Callable[[Photo], Profile],
         max_keywords: int,
         long_edge: int,
         hemisphere: Literal["north", "south"] | None,
@@ -56,10 +56,10 @@ class Asker:
         self.chains = chains
         self.standing_in = StandingIn()
         self.registry_hash = registry_hash
-        self.profile = profile
         self.max_keywords = max_keywords
         self.chat = chat
         self._long_edge = long_edge
+        self._profile_of = profile_of
         self._hemisphere = hemisphere
         self._session_key = secrets.token_bytes(32)
 
@@ -79,6 +79,7 @@ class Asker:
         name = str(photo.path).encode(errors="surrogateescape")
         return Conversation(
             asker=self,
+            profile=self._profile_of(photo),
             picture_urls={edge: picture_url(picture.jpeg) for edge, picture in pictures.items()},
             facts=fact_lines(facts, hemisphere=self._hemisphere),
             session=hmac.new(self._session_key, name, hashlib.sha256).hexdigest()[:32],
@@ -90,9 +91,17 @@ class Conversation:
     """Three independent prompts over one picture, whose bytes are the same every time."""
 
     def __init__(
-        self, *, asker: Asker, picture_urls: Mapping[int, str], facts: Sequence[str], session: str, name: str
+        self,
+        *,
+        asker: Asker,
+        profile: Profile,
+        picture_urls: Mapping[int, str],
+        facts: Sequence[str],
+        session: str,
+        name: str,
     ) -> None:
         self._asker = asker
+        self._profile = profile
         self._picture_urls = picture_urls
         self._facts = facts
         self._session = session
@@ -147,7 +156,7 @@ class Conversation:
             picture_url=self._picture_urls[self._asker.long_edge_for(entry)],
             facts=self._facts,
             draft=draft,
-            profile=self._asker.profile,
+            profile=self._profile,
             entry=entry,
             max_keywords=self._asker.max_keywords,
             attempt=attempt,
@@ -169,8 +178,8 @@ class Conversation:
             served=entry.served_model,
             digest=confirmed_digest(entry),
             registry=self._asker.registry_hash,
-            profile=self._asker.profile.id,
-            profile_hash=self._asker.profile.hash,
+            profile=self._profile.id,
+            profile_hash=self._profile.hash,
             endpoint=reply.endpoint,
             prompt_tokens=reply.prompt_tokens,
             completion_tokens=reply.completion_tokens,

@@ -38,6 +38,9 @@ class Timeouts(Value):
 #: Where an endpoint is: on this machine, in a private network, or anywhere else.
 Place = Literal["loopback", "private", "public"]
 
+#: How an answer is asked for: as a sentence or paragraph, one keyword a line, or {"keywords": [...]}.
+Output = Literal["text", "lines", "json"]
+
 #: What a model has to show: that it names the colours of two pictures, or only that it tells them apart.
 Canary = Literal["colours", "differences"]
 
@@ -85,21 +88,25 @@ class Registry(Value):
 class StagePrompt(Value):
     """One stage of a prompt profile."""
 
-    instruction: str  # `{max_keywords}` is replaced
+    instruction: str  # `{max_keywords}` and `{language}` are replaced
     max_tokens: int
     temperature: float
     top_p: float
+    presence_penalty: float | None = None  # -2 to 2; None: the server's own
+    output: Output = "text"
+    language: str = "English"  # English name of the one that the answer is wanted in
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Profile(Value):
     """A set of prompts: one system text for all stages, one instruction a stage."""
 
-    id: str
-    name: str
+    id: str  # the file's name; goes into the photo's provenance
+    name: str  # for people
     description: str
     language: str  # BCP 47, of the texts asked for
-    system: str
+    keyword_language: str  # BCP 47, of the keywords asked for
+    system: str  # `{max_keywords}` and `{language}` are replaced
     stages: Mapping[Stage, StagePrompt]
     hash: str  # sha256/16 of the file's bytes
 
@@ -113,6 +120,7 @@ class ChatRequest(Value):
     max_tokens: int
     temperature: float
     top_p: float
+    presence_penalty: float | None = None  # None: not sent
     response_format: Mapping[str, Any] | None = None
 
 
