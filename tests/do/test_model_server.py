@@ -176,7 +176,7 @@ def test_a_saying_carries_reason_refusal_and_reasoning(server: ModelServer, clie
     assert choice.finish_reason == "length"
     assert choice.message.content is None
     assert choice.message.refusal == "I will not"
-    assert (choice.message.model_extra or {})["reasoning_content"] == "Let me see"
+    assert (choice.message.model_extra or {})["reasoning"] == "Let me see"
 
 
 @pytest.mark.parametrize("shape", ["nested", "flat", "string", "list"])
