@@ -114,6 +114,7 @@ class ModelServer:
         self.health_status = 200
         self.models_status = 200
         self.max_in_flight = 0  # the most chat requests that were ever under way at once
+        self.dialect = dialect
         self.face = FACES[dialect]
         self.slots = slots
         self.max_queued = max_queued
