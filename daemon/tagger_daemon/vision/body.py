@@ -75,7 +75,8 @@ def _native(request: ChatRequest, entry: Entry) -> tuple[dict[str, Any], dict[st
 
 
 def _native_message(message: Mapping[str, Any]) -> dict[str, Any]:
-    # In one message, because Ollama may drop all but the last one. It puts the pictures before the text.
+    # In one message, because Ollama may drop all but the last one. Where it renders the prompt itself, as for
+    # most models of its library, the pictures come before the text.
     native: dict[str, Any] = {"role": message["role"], "content": "\n".join(texts_of(message))}
     pictures = pictures_of(message)
     return native | {"images": pictures} if pictures else native

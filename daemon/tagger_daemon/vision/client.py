@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
 import httpx2
@@ -77,10 +77,11 @@ class _Connections(httpx2.AsyncClient):
         answer = await super().send(request, stream=True, auth=auth, follow_redirects=follow_redirects)
         content = bytearray()
         try:
-            async for part in answer.aiter_bytes():
-                content += part
-                if len(content) > LONGEST_ANSWER:
-                    raise _TooLong(f"longer than {LONGEST_ANSWER >> 20} MB", request=request)
+            async with aclosing(answer.aiter_bytes()) as parts:
+                async for part in parts:
+                    content += part
+                    if len(content) > LONGEST_ANSWER:
+                        raise _TooLong(f"longer than {LONGEST_ANSWER >> 20} MB", request=request)
         finally:
             await answer.aclose()
         # What is left to read is the plain content, whatever it came packed in.
