@@ -33,6 +33,7 @@ class Cells:
     cap: str = "max_tokens"
     thinking_off: dict[str, Any] = field(default_factory=dict)
     json_schema: bool = True
+    presence_penalty: bool = True
     health: str | None = None
     listing: str = "/v1/models"
     identity: str = "/v1/models"  # a page that tells more than names
@@ -68,7 +69,7 @@ TABLE = {
     "openai": Cells(cap="max_completion_tokens"),
     "compatible": Cells(),
     "litellm": Cells(health="/health/readiness"),
-    "transformers": Cells(json_schema=False, health="/health", names_models=False),
+    "transformers": Cells(json_schema=False, presence_penalty=False, health="/health", names_models=False),
     "builtin": Cells(health="/health"),
 }
 EVERY = pytest.mark.parametrize("name", list(DIALECTS))
@@ -154,6 +155,14 @@ async def test_a_schema_goes_where_it_is_understood_and_nowhere_else(name: str) 
         assert told == {}
     else:
         assert told == ({"format": SCHEMA} if TABLE[name].native else {"response_format": KEYWORDS_FORMAT})
+
+
+@EVERY
+async def test_a_penalty_for_saying_things_again_is_sent_where_it_is_known(name: str) -> None:
+    cells = TABLE[name]
+    sent = await body_sent(name, a_request(presence_penalty=1.5))
+    told = sent["options"] if cells.native else sent
+    assert told.get("presence_penalty") == (1.5 if cells.presence_penalty else None)
 
 
 async def test_the_context_that_an_entry_needs_is_asked_of_ollama() -> None:
@@ -331,6 +340,14 @@ async def test_a_model_may_answer_by_any_of_the_names_that_it_is_listed_under() 
             assert (await client.chat(a_request(), session="photo 1")).text == "A pier."
             with pytest.raises(ServerMisconfigured, match=r"answers as other\.gguf"):
                 await client.chat(a_request(), session="photo 1")
+
+
+async def test_a_page_may_have_to_be_told_something() -> None:
+    with ModelServer(dialect="ollama") as server:
+        async with asking(server, "ollama") as client:
+            page = await client.post("/api/show", {"model": DEFAULT_MODEL})
+        assert page.json()["capabilities"] == ["completion", "vision"]
+        assert server.requests[0].json == {"model": DEFAULT_MODEL}
 
 
 async def test_ollama_is_told_to_answer_in_any_json_too() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tagger_daemon.vision.dialects import DIALECTS, KEEP_ALIVE
+from tagger_daemon.vision.dialects import DIALECTS, KEEP_ALIVE, Dialect
 from tagger_daemon.vision.entry import ChatRequest, Entry
 
 
@@ -41,7 +41,7 @@ def pictures_of(message: Mapping[str, Any]) -> list[str]:
 def _common(request: ChatRequest, entry: Entry) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the OpenAI protocol's body: what an entry may change, and what it may not."""
     dialect = DIALECTS[entry.dialect]
-    usual = {"temperature": request.temperature, "top_p": request.top_p, **dialect.thinking_off}
+    usual = {**_sampling(request, dialect), **dialect.thinking_off}
     if request.response_format is not None and dialect.json_schema:
         usual["response_format"] = request.response_format
     ours = {"model": entry.served_model, "messages": request.messages, dialect.cap: request.max_tokens}
@@ -53,14 +53,15 @@ def _native(request: ChatRequest, entry: Entry) -> tuple[dict[str, Any], dict[st
 
     Source: https://github.com/ollama/ollama/blob/main/docs/api.md and `ChatRequest` in its api/types.go.
     """
-    options: dict[str, Any] = {"temperature": request.temperature, "top_p": request.top_p}
+    dialect = DIALECTS[entry.dialect]
+    options = _sampling(request, dialect)
     if entry.context is not None:
         options["num_ctx"] = entry.context
     usual = {
         "options": options,
         "keep_alive": KEEP_ALIVE,
         "truncate": False,  # a request that does not fit is refused, instead of losing its picture
-        **DIALECTS[entry.dialect].thinking_off,
+        **dialect.thinking_off,
     }
     if request.response_format is not None:
         schema = request.response_format.get("json_schema")
@@ -72,6 +73,13 @@ def _native(request: ChatRequest, entry: Entry) -> tuple[dict[str, Any], dict[st
         "options": {"num_predict": request.max_tokens},
     }
     return usual, ours
+
+
+def _sampling(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
+    sampling: dict[str, Any] = {"temperature": request.temperature, "top_p": request.top_p}
+    if request.presence_penalty is not None and dialect.presence_penalty:
+        sampling["presence_penalty"] = request.presence_penalty
+    return sampling
 
 
 def _native_message(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
@@ -174,6 +174,11 @@ class ChatClient:
         """
         async with self._probing():
             return await self._page(path)
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> httpx2.Response:
+        """Ask a page that wants to be told something in JSON, as `get` does."""
+        async with self._probing():
+            return await self._fresh.post(self._root + path, json=body)
 
     async def close(self) -> None:
         """Close all connections; the client is of no use afterwards."""
