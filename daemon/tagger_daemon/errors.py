@@ -117,6 +117,10 @@ class ServerUnavailable(TaggerError):
 
     fate = Fate.WAIT
 
+    def __init__(self, message: str | None, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after  # seconds that the server asks to be left alone; None: it did not say
+
 
 class ServerFailed(ServerUnavailable):
     """The server broke down while it worked on this request."""

@@ -176,7 +176,7 @@ def test_a_saying_carries_reason_refusal_and_reasoning(server: ModelServer, clie
     assert choice.finish_reason == "length"
     assert choice.message.content is None
     assert choice.message.refusal == "I will not"
-    assert (choice.message.model_extra or {})["reasoning_content"] == "Let me see"
+    assert (choice.message.model_extra or {})["reasoning"] == "Let me see"
 
 
 @pytest.mark.parametrize("shape", ["nested", "flat", "string", "list"])
@@ -309,6 +309,135 @@ def test_a_client_that_does_not_wait_harms_nobody(
     assert said(ask(client, "Write a caption.")) == answer("caption", PICTURE)
     server.down()
     assert capfd.readouterr().err == ""
+
+
+def post(server: ModelServer, path: str, body: Any) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    try:
+        connection.request("POST", path, body=json.dumps(body))
+        answered = connection.getresponse()
+        return answered.status, json.loads(answered.read())
+    finally:
+        connection.close()
+
+
+def native(text: str, *, image: bytes = PICTURE, model: str = DEFAULT_MODEL) -> dict[str, Any]:
+    picture = base64.b64encode(image).decode()
+    system = {"role": "system", "content": "You describe photos."}
+    return {"model": model, "messages": [system, {"role": "user", "content": text, "images": [picture]}]}
+
+
+def test_ollamas_own_interface_is_spoken_and_recorded_as_the_common_one() -> None:
+    with ModelServer(dialect="ollama") as server:
+        status, body = post(server, "/api/chat", native("Task: Write keywords."))
+        (chat,) = server.chat_requests
+        assert (status, body["message"]["content"]) == (200, answer("keywords", PICTURE))
+        assert (body["done"], body["done_reason"], body["model"]) == (True, "stop", DEFAULT_MODEL)
+        assert (server.image_bytes(chat), server.text(chat)) == (PICTURE, "Task: Write keywords.")
+        assert (server.system_text(chat), chat.stage) == ("You describe photos.", "keywords")
+        assert post(server, "/api/show", {"model": DEFAULT_MODEL})[1]["capabilities"] == [
+            "completion",
+            "vision",
+        ]
+        assert post(server, "/api/chat", native("Task: x", model="other"))[0] == 404
+
+
+def test_only_ollama_speaks_ollamas_interface(server: ModelServer) -> None:
+    assert post(server, "/api/chat", native("Task: x"))[0] == 404
+    assert server.chat_requests == []
+
+
+@pytest.mark.parametrize(
+    ("dialect", "pages"),
+    [
+        ("vllm", {"/health", "/v1/models"}),
+        ("llama-server", {"/health", "/props", "/v1/models"}),
+        ("sglang", {"/health", "/model_info", "/v1/models"}),
+        ("ollama", {"/api/tags", "/v1/models"}),
+        ("openai", {"/v1/models"}),
+    ],
+)
+def test_each_kind_of_server_has_its_pages_and_no_others(dialect: str, pages: set[str]) -> None:
+    with ModelServer(dialect=dialect) as server:
+        for path in ("/health", "/props", "/model_info", "/api/tags", "/v1/models"):
+            assert get(server, path) == (200 if path in pages else 404)
+        server.models_status = 401
+        assert get(server, server.face.listing) == 401
+
+
+def test_a_page_can_be_replaced() -> None:
+    with ModelServer(dialect="llama-server") as server:
+        server.pages["/props"] = {"total_slots": 7}
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection.request("GET", "/props?model=x")
+        assert json.loads(connection.getresponse().read()) == {"total_slots": 7}
+        connection.close()
+
+
+def cached(completion: ChatCompletion) -> int | None:
+    assert completion.usage is not None
+    details = completion.usage.prompt_tokens_details
+    return details.cached_tokens if details else None
+
+
+def test_a_prompt_is_cached_as_far_as_it_is_the_same_from_the_beginning(
+    server: ModelServer, client: openai.OpenAI
+) -> None:
+    server.tells_cached = True
+    shared = 3 + 1024  # the system's words and the picture
+    asked = [
+        ask(client, "Write a caption."),
+        ask(client, "Write a caption."),  # all but the last token, which is always worked out anew
+        ask(client, "Write keywords."),  # up to the word that differs
+        ask(client, "Write a caption.", image=b"another"),  # the system's words alone
+        ask(client, "List keywords."),
+    ]
+    assert [cached(one) for one in asked] == [0, shared + 5, shared + 4, 3, shared + 3]
+    assert server.cached_tokens == sum(cached(one) or 0 for one in asked)
+    assert server.prompt_tokens == sum(one.usage.prompt_tokens for one in asked if one.usage)
+
+
+def test_a_text_before_the_picture_spoils_the_cache(server: ModelServer) -> None:
+    url = {"url": "data:image/jpeg;base64," + base64.b64encode(PICTURE).decode()}
+    for task in ("Write a caption.", "List keywords."):
+        content = [{"type": "text", "text": task}, {"type": "image_url", "image_url": url}]
+        body = {"model": DEFAULT_MODEL, "messages": [{"role": "user", "content": content}]}
+        assert post(server, "/v1/chat/completions", body)[0] == 200
+    assert server.cached_tokens == 0
+
+
+def test_no_more_requests_than_slots_are_worked_on_and_the_queue_has_an_end(client: openai.OpenAI) -> None:
+    with (
+        ModelServer(slots=2, max_queued=1) as server,
+        openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0, timeout=20) as busy,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        server.retry_after = 3
+        server.hold()
+        asked = []
+        for number in range(3):
+            asked.append(pool.submit(ask, busy, "Write a caption."))
+            server.wait_in_flight(number + 1)
+        with pytest.raises(openai.InternalServerError) as caught:
+            ask(busy, "Write a caption.")
+        assert (caught.value.status_code, caught.value.response.headers["retry-after"]) == (503, "3")
+        server.release()
+        assert [said(one.result()) for one in asked] == [answer("caption", PICTURE)] * 3
+        assert (server.max_working, server.max_in_flight, server.refused) == (2, 4, 1)
+
+
+def test_a_connection_may_have_an_end_that_is_not_announced(server: ModelServer) -> None:
+    server.requests_a_connection = 2
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    for _ in range(2):
+        connection.request("GET", "/health")
+        answered = connection.getresponse()
+        assert answered.getheader("Connection") is None
+        answered.read()
+    connection.request("GET", "/health")
+    with pytest.raises(ConnectionError):
+        connection.getresponse()
+    connection.close()
 
 
 def test_as_a_process_it_logs_arrival_and_answer_and_stops_on_sigterm(tmp_path: Path) -> None:

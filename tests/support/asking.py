@@ -14,7 +14,9 @@ PATIENCE = 30
 
 def an_entry(*urls: str, **changes: Any) -> Entry:
     """Return an entry for the scripted server's model at these base URLs."""
-    entry = Entry(name="vlm", backend="vllm", served_model=DEFAULT_MODEL, endpoints=urls, vision=True)
+    entry = Entry(
+        name="vlm", backend="vllm", dialect="vllm", served_model=DEFAULT_MODEL, endpoints=urls, vision=True
+    )
     return entry.evolve(**changes)
 
 

@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+#: What a picture costs here.
+PICTURE_TOKENS = 1024
+
 
 @dataclass(frozen=True)
 class Say:
@@ -20,8 +23,10 @@ class Say:
 
     text: str | None
     finish_reason: str = "stop"
-    reasoning: str | None = None  # a thinking trace, sent as `reasoning_content`
+    reasoning: str | None = None  # a thinking trace, in the field where the server puts it
     refusal: str | None = None
+    model: str | None = None  # who answers, if not who was asked
+    prompt_tokens: int | None = None  # what `usage` tells, if not the truth
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,13 @@ class Recorded:
     finished: float | None  # just before the answer left or the line was dropped; None while in flight
 
 
-def error_body(shape: Literal["nested", "flat", "string", "list"], message: str, code: int = 500) -> Any:
-    """Return an error body in one of the four shapes that real servers send.
+def error_body(
+    shape: Literal["nested", "flat", "string", "list", "detail"], message: str, code: int = 500
+) -> Any:
+    """Return an error body in one of the five shapes that real servers send.
 
-    Nested: OpenAI, vLLM, llama-server. Flat: LMDeploy, SGLang. String: vLLM behind an API key.
-    List: Gemini's compatible endpoint.
+    Nested: OpenAI, vLLM, llama-server. Flat: LMDeploy, SGLang. String: vLLM behind an API key, Ollama's own
+    interface, LM Studio. List: Gemini's compatible endpoint. Detail: transformers.
     """
     details = {"message": message, "type": "error", "code": code}
     match shape:
@@ -83,6 +90,8 @@ def error_body(shape: Literal["nested", "flat", "string", "list"], message: str,
             return {"error": message}
         case "list":
             return [{"error": details}]
+        case "detail":
+            return {"detail": message}
 
 
 def image_bytes(request: Recorded) -> bytes:
@@ -126,22 +135,66 @@ def answer(stage: str, image: bytes) -> str:
     }[stage]
 
 
-def completion(said: Say, request: Recorded, *, created: float) -> dict[str, Any]:
-    """Return the body of a chat completion; `usage` counts words, and 1024 for a picture."""
+def prompt_of(request: Recorded) -> list[tuple[str, int]]:
+    """Return what a chat request has a server read, in order, with rough tokens: 1 a word, 1024 a picture."""
+    prompt: list[tuple[str, int]] = []
+    for message in (request.json or {}).get("messages", []):
+        for part in _parts_of(message):
+            if part.get("type") == "image_url":
+                prompt.append((_sha256(part["image_url"]["url"].encode()), PICTURE_TOKENS))
+            else:
+                prompt.extend((word, 1) for word in part.get("text", "").split())
+    return prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What a server counted."""
+
+    prompt: int
+    cached: int | None  # None: it does not say
+    told: int
+
+
+def completion(
+    said: Say, request: Recorded, usage: Usage, *, created: float, reasoning: str, model: Any
+) -> dict[str, Any]:
+    """Return the body of a chat completion; `reasoning` is the field for the thinking trace."""
     message: dict[str, Any] = {"role": "assistant", "content": said.text, "refusal": said.refusal}
     if said.reasoning is not None:
-        message["reasoning_content"] = said.reasoning
-    words = len(f"{system_text(request)} {text(request)}".split())
-    asked = words + (1024 if image_bytes(request) else 0)
-    told = len((said.text or "").split())
+        message[reasoning] = said.reasoning
+    counts: dict[str, Any] = {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.told,
+        "total_tokens": usage.prompt + usage.told,
+    }
+    if usage.cached is not None:
+        counts["prompt_tokens_details"] = {"cached_tokens": usage.cached}
     return {
         "id": f"chatcmpl-{_sha256(request.body)[:12]}",
         "object": "chat.completion",
         "created": int(created),
-        "model": (request.json or {}).get("model"),
+        "model": model,
         "choices": [{"index": 0, "message": message, "finish_reason": said.finish_reason}],
-        "usage": {"prompt_tokens": asked, "completion_tokens": told, "total_tokens": asked + told},
+        "usage": counts,
     }
+
+
+def native_chat(said: Say, usage: Usage, *, model: Any) -> dict[str, Any]:
+    """Return the same as Ollama says it over its own interface."""
+    message = {"role": "assistant", "content": said.text or ""}
+    if said.reasoning is not None:
+        message["thinking"] = said.reasoning
+    body = {
+        "model": model,
+        "created_at": "2026-01-01T00:00:00Z",
+        "message": message,
+        "done": True,
+        "done_reason": said.finish_reason,
+        "prompt_eval_count": usage.prompt,
+        "eval_count": usage.told,
+    }
+    return body if usage.cached is None else body | {"prompt_eval_cached_count": usage.cached}
 
 
 def log_line(event: str, number: int, request: Recorded, *, at: float) -> str:
@@ -159,13 +212,19 @@ def log_line(event: str, number: int, request: Recorded, *, at: float) -> str:
 
 
 def _parts(content: Mapping[str, Any] | None, role: str) -> list[dict[str, Any]]:
-    """Return the content parts of all messages of one role; a bare string is one text part."""
-    parts: list[dict[str, Any]] = []
-    for message in (content or {}).get("messages", []):
-        if message.get("role") == role:
-            said = message["content"]
-            parts.extend([{"type": "text", "text": said}] if isinstance(said, str) else said)
-    return parts
+    """Return the content parts of all messages of one role."""
+    messages = (content or {}).get("messages", [])
+    return [part for message in messages if message.get("role") == role for part in _parts_of(message)]
+
+
+def _parts_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the content parts of a message: Ollama's `images` first; a bare string is one text part."""
+    said = message["content"]
+    pictures = [
+        {"type": "image_url", "image_url": {"url": f"base64,{encoded}"}}
+        for encoded in message.get("images", [])
+    ]
+    return [*pictures, *([{"type": "text", "text": said}] if isinstance(said, str) else said)]
 
 
 def _sha256(data: bytes) -> str:

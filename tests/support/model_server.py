@@ -9,6 +9,8 @@ that carries a short hash of the picture, so that a test sees that an answer bel
         ...                                          # talk to server.base_url
         assert len(server.chat_requests) == 2
 
+It looks like vLLM, or like another kind of server: `ModelServer(dialect="ollama")`.
+
 As a process of its own, for tests that kill things:
 
     python -m support.model_server --port 8000 --log asked.jsonl
@@ -41,16 +43,20 @@ from support.chat_wire import (
     Recorded,
     Reply,
     Say,
+    Usage,
     answer,
     completion,
     error_body,
     image_bytes,
     log_line,
+    native_chat,
+    prompt_of,
     said_by,
     stage_of,
     system_text,
     text,
 )
+from support.server_faces import CHAT_PATHS, FACES, NATIVE_CHAT, Serving, answers_as, refusal
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -70,7 +76,6 @@ __all__ = [
     "text",
 ]
 
-CHAT_PATH = "/v1/chat/completions"
 DEFAULT_MODEL = "test-vlm"
 
 
@@ -86,6 +91,9 @@ class ModelServer:
         *,
         port: int = 0,
         models: Sequence[str] = (DEFAULT_MODEL,),
+        dialect: str = "vllm",
+        slots: int | None = None,
+        max_queued: int | None = None,
         stage_of: Callable[[str], str] = stage_of,
         log: Path | None = None,
     ) -> None:
@@ -93,7 +101,10 @@ class ModelServer:
 
         Args:
             port: on 127.0.0.1; 0 takes a free one.
-            models: served names; a chat request for any other is answered 404.
+            models: served names; what becomes of a chat request for any other depends on the dialect.
+            dialect: the kind of server that it looks like: a name in `server_faces.FACES`.
+            slots: chat requests that are worked on at once, the others wait; None: all.
+            max_queued: chat requests that may wait, the next is refused; None: any number.
             stage_of: tells the stage from the text of the user's messages.
             log: gets a JSON line (`chat_wire.log_line`) for each chat request's arrival and answer.
         """
@@ -103,12 +114,29 @@ class ModelServer:
         self.health_status = 200
         self.models_status = 200
         self.max_in_flight = 0  # the most chat requests that were ever under way at once
+        self.dialect = dialect
+        self.face = FACES[dialect]
+        self.slots = slots
+        self.max_queued = max_queued
+        self.retry_after: int | None = None  # seconds, said to those who find the queue full
+        self.max_working = 0  # the most chat requests that were ever worked on at once
+        self.refused = 0  # chat requests that found the queue full
+        self.tells_cached = self.face.tells_cached  # says in `usage` what it had cached
+        self.context = 8192  # tokens of one request, as its pages tell
+        self.vision = True  # as its pages tell
+        self.pages: dict[str, Any] = {}  # bodies that stand in for the dialect's, by path
+        self.requests_a_connection: int | None = None  # after which it hangs up, without saying so
+        self.prompt_tokens = 0  # of all answered chat requests
+        self.cached_tokens = 0  # of these, how many a prefix cache would have had
         self._stage_of = stage_of
         self._log = log
         self._changed = threading.Condition()  # guards everything below
         self._requests: list[Recorded] = []
         self._scripts: defaultdict[str | None, deque[Reply]] = defaultdict(deque)
         self._in_flight = 0
+        self._working = 0
+        self._queued = 0
+        self._cache: set[int] = set()  # beginnings of prompts that were answered
         self._held = False
         self._releases = 0
         self._listener: _Listener | None = None
@@ -141,7 +169,7 @@ class ModelServer:
     @property
     def chat_requests(self) -> list[Recorded]:
         """The chat requests so far, in the order of arrival."""
-        return [request for request in self.requests if _is_chat(request.method, request.path)]
+        return [request for request in self.requests if self._is_chat(request.method, request.path)]
 
     def script(self, stage: str | None, *replies: Reply) -> None:
         """Queue one-shot replies for a stage, or, with None, for whatever comes next."""
@@ -166,7 +194,9 @@ class ModelServer:
         Raises:
             TimeoutError: they have not, after `timeout` seconds.
         """
-        self._wait(lambda: sum(_is_chat(r.method, r.path) for r in self._requests), count, timeout, "arrived")
+        self._wait(
+            lambda: sum(self._is_chat(r.method, r.path) for r in self._requests), count, timeout, "arrived"
+        )
 
     def wait_in_flight(self, count: int, timeout: float = 10) -> None:
         """Block until at least `count` chat requests are under way at once.
@@ -193,7 +223,7 @@ class ModelServer:
     def record(self, path: str, method: str, headers: Mapping[str, str], body: bytes) -> int:
         """Note a request that has arrived, and return its number."""
         content = _json_object(body)
-        is_chat = _is_chat(method, path)
+        is_chat = self._is_chat(method, path)
         now = time.monotonic()
         request = Recorded(
             path=path,
@@ -215,18 +245,87 @@ class ModelServer:
             self._changed.notify_all()
             return number
 
-    def reply_to(self, number: int, listener: object) -> tuple[Recorded, Say | Fail | Drop | Garbage]:
-        """Wait for as long as a chat request has to; then count it as done, and return it with its reply."""
+    def reply_to(self, number: int, listener: object) -> Fail | Drop | Garbage:
+        """Wait for as long as a chat request has to; then count it as done, and return what goes out."""
+
+        def gone() -> bool:
+            return self._listener is not listener
+
         with self._changed:
-            reply = self._next_reply(self._requests[number])
-            reply = self._wait_out(reply, number, lambda: self._listener is not listener)
+            reply = self._worked_on(number, gone)
             request = replace(self._requests[number], finished=time.monotonic())
             self._requests[number] = request
+            sent = self._worded(reply, request) if isinstance(reply, Say) else reply
             # Before the answer leaves: a client that asks again at once must not look like two at a time.
             self._in_flight -= 1
             self._write_log("answered", number)
             self._changed.notify_all()
-            return request, reply
+            return sent
+
+    def page(self, path: str) -> tuple[int, Any]:
+        """Return the status and the body of a page that costs nothing."""
+        serving = Serving(models=self.models, context=self.context, slots=self.slots or 1, vision=self.vision)
+        pages = {**self.face.pages(serving), **self.pages}
+        path = path.partition("?")[0]
+        if path not in pages:
+            return 404, self.error("Not Found", 404)
+        if path == self.face.health:
+            return self.health_status, pages[path]
+        return (self.models_status if path == self.face.listing else 200), pages[path]
+
+    def error(self, message: str, status: int) -> Any:
+        """Return an error body in the dialect's shape."""
+        return error_body(self.face.errors, message, status)
+
+    def _is_chat(self, method: str, path: str) -> bool:
+        return method == "POST" and path in self.face.chats
+
+    def _worked_on(self, number: int, gone: Callable[[], bool]) -> Say | Fail | Drop | Garbage:
+        """Wait for a slot, and then for as long as the reply takes."""
+        full = self.slots is not None and self._working >= self.slots
+        if full and self.max_queued is not None and self._queued >= self.max_queued:
+            self.refused += 1
+            headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+            status = self.face.overloaded
+            return Fail(status, self.error("The queue is full.", status), headers)
+        self._queued += 1
+        self._changed.wait_for(lambda: self.slots is None or self._working < self.slots or gone())
+        self._queued -= 1
+        self._working += 1
+        self.max_working = max(self.max_working, self._working)
+        reply = self._wait_out(self._next_reply(self._requests[number]), number, gone)
+        self._working -= 1
+        return reply
+
+    def _worded(self, said: Say, request: Recorded) -> Garbage:
+        """Return an answer in the dialect's words, its prompt counted as a prefix cache would."""
+        asked = (request.json or {}).get("model")
+        model = said.model or answers_as(self.face, asked, self.models)
+        usage = self._count(said, request)
+        if request.path == NATIVE_CHAT:
+            body = native_chat(said, usage, model=model)
+        else:
+            body = completion(
+                said, request, usage, created=time.time(), reasoning=self.face.reasoning, model=model
+            )
+        return Garbage(json.dumps(body).encode())
+
+    def _count(self, said: Say, request: Recorded) -> Usage:
+        beginning, prompt, cached = 0, 0, 0
+        for piece, tokens in prompt_of(request):
+            beginning = hash((beginning, piece))
+            prompt += tokens
+            if beginning in self._cache:
+                cached = prompt
+            self._cache.add(beginning)
+        cached = min(cached, max(prompt - 1, 0))  # the last token is always worked out anew
+        self.prompt_tokens += prompt
+        self.cached_tokens += cached
+        return Usage(
+            prompt=prompt if said.prompt_tokens is None else said.prompt_tokens,
+            cached=cached if self.tells_cached else None,
+            told=len((said.text or "").split()),
+        )
 
     def _wait_out(self, reply: Reply, number: int, gone: Callable[[], bool]) -> Say | Fail | Drop | Garbage:
         seen = self._releases
@@ -244,11 +343,10 @@ class ModelServer:
         return self._usual_reply(request)
 
     def _usual_reply(self, request: Recorded) -> Say | Fail:
-        if request.json is None or request.stage is None:
-            return Fail(400, error_body("nested", "The body is not a JSON object.", 400))
-        model = request.json.get("model")
-        if model not in self.models:
-            return Fail(404, error_body("nested", f"The model `{model}` does not exist.", 404))
+        refused = refusal(self.face, request, self.models)
+        if refused is not None:
+            return refused
+        assert request.stage is not None  # as the body is a JSON object
         return Say(answer(request.stage, image_bytes(request)))
 
     def _wait(self, number: Callable[[], int], count: int, timeout: float, what: str) -> None:
@@ -317,32 +415,26 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: _Listener
+    served = 0  # requests over this connection
 
     def do_GET(self) -> None:
-        owner = self.server.owner
         self._record()
-        if self.path == "/health":
-            self._send(owner.health_status, {"status": HTTPStatus(owner.health_status).phrase})
-        elif self.path == "/v1/models":
-            models = [
-                {"id": name, "object": "model", "created": 0, "owned_by": "tests"} for name in owner.models
-            ]
-            self._send(owner.models_status, {"object": "list", "data": models})
-        else:
-            self._send(404, error_body("nested", "Not Found", 404))
+        self._send(*self.server.owner.page(self.path))
 
     def do_POST(self) -> None:
+        owner = self.server.owner
         number = self._record()
-        if self.path != CHAT_PATH:
-            self._send(404, error_body("nested", "Not Found", 404))
+        if self.path not in owner.face.chats:
+            # Ollama's /api/show; everything else is asked for by GET.
+            shown = self.path not in CHAT_PATHS and self.path.startswith("/api/")
+            self._send(*(owner.page(self.path) if shown else (404, owner.error("Not Found", 404))))
             return
-        request, reply = self.server.owner.reply_to(number, self.server)
-        match reply:
-            case Say():
-                self._send(200, completion(reply, request, created=time.time()))
+        match owner.reply_to(number, self.server):
             case Fail(status, body, headers):
-                shown = error_body("nested", HTTPStatus(status).phrase, status) if body is None else body
+                shown = owner.error(HTTPStatus(status).phrase, status) if body is None else body
                 self._send(status, shown, headers)
+                if status == 500 and owner.face.hangs_up_after_500:
+                    self.close_connection = True
             case Garbage(body):
                 self._send(200, body)
             case Drop():
@@ -352,6 +444,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: the record is what tests look at."""
 
     def _record(self) -> int:
+        self.served += 1
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(int(headers.get("content-length", 0)))
         return self.server.owner.record(self.path, self.command, headers, body)
@@ -364,10 +457,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
-
-
-def _is_chat(method: str, path: str) -> bool:
-    return (method, path) == ("POST", CHAT_PATH)
+        most = self.server.owner.requests_a_connection
+        if most is not None and self.served >= most:
+            self.close_connection = True
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
@@ -388,13 +480,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--log", type=Path, help="append a JSON line when a chat request arrives or is answered"
     )
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each chat answer")
+    parser.add_argument("--dialect", default="vllm", choices=FACES, help="the kind of server; default vllm")
     parser.add_argument("--model", action="append", help=f"served name, repeatable; default {DEFAULT_MODEL}")
     options = parser.parse_args(arguments)
 
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    with ModelServer(port=options.port, models=options.model or (DEFAULT_MODEL,), log=options.log) as server:
+    with ModelServer(
+        port=options.port,
+        models=options.model or (DEFAULT_MODEL,),
+        dialect=options.dialect,
+        log=options.log,
+    ) as server:
         server.delay = options.delay
         sys.stdout.write(f"{server.base_url}\n")
         sys.stdout.flush()

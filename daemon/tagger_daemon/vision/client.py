@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
 import httpx2
@@ -20,14 +21,16 @@ from tagger_daemon.errors import (
     ConfigurationError,
     ReplyMalformed,
     ReplyTimeout,
-    RequestRejected,
     ServerFailed,
     ServerMisconfigured,
     ServerUnavailable,
     TaggerError,
 )
+from tagger_daemon.vision.body import chat_body, pictures_of, texts_of
+from tagger_daemon.vision.dialects import COMMON_LISTING, DIALECTS, Dialect
 from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry
-from tagger_daemon.vision.wire import Completion, Usage, listed, one_line, server_words, serves
+from tagger_daemon.vision.failures import failure
+from tagger_daemon.vision.wire import Usage, called, listed, one_line, read_completion
 
 #: Seconds that a look at a server's health may take.
 PROBE_SECONDS: Final = 2.0
@@ -36,20 +39,60 @@ PROBE_SECONDS: Final = 2.0
 #: requests would run into connections that are just being closed.
 KEEPALIVE_SECONDS: Final = 2.0
 
-#: Backends with a health page that costs nothing. Gateways may run a completion for each look at theirs.
-_HEALTH_PAGE: Final = frozenset({"vllm", "lmdeploy", "llama-server", "sglang", "builtin"})
+#: Longest answer that is read, bytes, unpacked: a thousand times what our token caps allow.
+LONGEST_ANSWER: Final = 8 << 20
 
-#: The headers that leave this machine. The SDK would add the platform, and whatever OPENAI_* variables hold.
+#: The header that keeps a photo's stages together, where the entry names no other.
+AFFINITY_HEADER: Final = "X-Session-ID"
+
+#: The headers that leave this machine, besides that one. The SDK would add the platform, and whatever
+#: OPENAI_* variables hold.
 _HEADERS: Final = frozenset(
-    {"host", "connection", "accept", "accept-encoding", "content-type", "content-length", "x-session-id"}
+    {"host", "connection", "accept", "accept-encoding", "content-type", "content-length"}
 )
+
+#: Ends of an answer that are none: the server stopped (vLLM says so with status 200 while it shuts down), or
+#: only loaded or unloaded the model (Ollama).
+_STOPPED: Final = frozenset({"abort", "load", "unload"})
 
 #: What a connection does that the server closed just as it was used again.
 _STALE: Final = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
 
 
+class _TooLong(httpx2.RequestError):
+    """The answer is longer than anything that is read."""
+
+
+class _Connections(httpx2.AsyncClient):
+    """Connections whose answers are read whole, up to `LONGEST_ANSWER`, before anybody sees them."""
+
+    async def send(
+        self,
+        request: httpx2.Request,
+        *,
+        stream: bool = False,  # noqa: ARG002  # whoever asks for a stream gets one that has arrived
+        auth: Any = httpx2.USE_CLIENT_DEFAULT,
+        follow_redirects: Any = httpx2.USE_CLIENT_DEFAULT,
+    ) -> httpx2.Response:
+        answer = await super().send(request, stream=True, auth=auth, follow_redirects=follow_redirects)
+        content = bytearray()
+        try:
+            async with aclosing(answer.aiter_bytes()) as parts:
+                async for part in parts:
+                    content += part
+                    if len(content) > LONGEST_ANSWER:
+                        raise _TooLong(f"longer than {LONGEST_ANSWER >> 20} MB", request=request)
+        finally:
+            await answer.aclose()
+        # What is left to read is the plain content, whatever it came packed in.
+        headers = [
+            (name, value) for name, value in answer.headers.multi_items() if name != "content-encoding"
+        ]
+        return httpx2.Response(answer.status_code, headers=headers, content=bytes(content), request=request)
+
+
 class ChatClient:
-    """Asks one endpoint, over connections of its own."""
+    """Asks one endpoint, in the dialect of its entry, over connections of its own."""
 
     def __init__(
         self,
@@ -64,8 +107,12 @@ class ChatClient:
         Raises:
             ConfigurationError: the key cannot be sent in an HTTP header, or the endpoint names no host.
         """
-        self._endpoint = endpoint
-        self._entry = entry
+        self.endpoint = endpoint
+        self.entry = entry
+        self.dialect: Dialect = DIALECTS[entry.dialect]
+        self._root = endpoint.removesuffix("/v1")
+        self._names: tuple[str, ...] = (entry.served_model,)  # all that the server may call the model
+        self._affinity = entry.affinity_header or AFFINITY_HEADER
         self._secret = _checked_key(api_key, entry)
         self._clock = clock
         self._reused = self._connections(keep=entry.limits.max)
@@ -83,24 +130,29 @@ class ChatClient:
         it leaves this machine only as a hash.
 
         Raises:
-            ServerUnavailable: nothing answers, or the server is loading, overloaded or broken.
-            ServerMisconfigured: the server answers, but not for us: key refused, model unknown, a redirect.
+            ServerUnavailable: nothing answers, or the server is loading, overloaded, stopping or broken.
+            ServerMisconfigured: the server answers, but not for us: key refused, model unknown or another,
+                a redirect, a prompt that it cut.
             RequestRejected: the server refuses this very request.
             ReplyTimeout: no whole answer in time.
-            ReplyMalformed: the answer is not a chat completion.
+            ReplyMalformed: the answer is not a chat completion, or longer than `LONGEST_ANSWER`.
         """
         started = self._clock()
         try:
-            async with asyncio.timeout(self._entry.timeouts.stage):
-                response = await self._send(self._body(request), session)
+            async with asyncio.timeout(self.entry.timeouts.stage):
+                response = await self._send(chat_body(request, self.entry), session)
         except APIStatusError as error:
             # The SDK's error quotes the server, and a server may quote the key: it is not passed on.
-            raise self._refusal(error.status_code, error.response.content) from None
+            raise self._refusal(error.response) from None
         except APIConnectionError as error:
             raise self._broken(error.__cause__) from error.__cause__
         except TimeoutError as error:
             raise self._too_late() from error
-        return self._reply(response.content, self._clock() - started)
+        reply = self._reply(response.content, self._clock() - started)
+        self._check_end(reply)
+        self._check_model(reply)
+        self._check_prompt(reply, request)
+        return reply
 
     async def ready(self) -> None:
         """Look whether the server is up and serves the model, within `PROBE_SECONDS`.
@@ -109,16 +161,24 @@ class ChatClient:
             ServerUnavailable: nothing answers, or the server says that it is not ready.
             ServerMisconfigured: it answers, but not for us: another model, key refused, no model server.
         """
-        try:
-            async with asyncio.timeout(PROBE_SECONDS):
-                healthy = await self._look_at_health()
-                await self._look_at_models(healthy)
-        except (TimeoutError, httpx2.ReadTimeout) as error:
-            raise ServerUnavailable(f"{self._who} does not answer") from error
-        except httpx2.TransportError as error:
-            raise ServerUnavailable(f"{self._who} cannot be reached: {_cause(error)}") from error
-        except httpx2.DecodingError as error:
-            raise ServerMisconfigured(f"{self._who} sends answers that cannot be decompressed") from error
+        async with self._probing():
+            healthy = await self._look_at_health()
+            await self._look_at_models(healthy)
+
+    async def get(self, path: str) -> httpx2.Response:
+        """Return a page below the server's root, whatever its status, within `PROBE_SECONDS`.
+
+        Raises:
+            ServerUnavailable: nothing answers in time.
+            ServerMisconfigured: what it sends cannot be decompressed, or is longer than `LONGEST_ANSWER`.
+        """
+        async with self._probing():
+            return await self._page(path)
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> httpx2.Response:
+        """Ask a page that wants to be told something in JSON, as `get` does."""
+        async with self._probing():
+            return await self._fresh.post(self._root + path, json=body)
 
     async def close(self) -> None:
         """Close all connections; the client is of no use afterwards."""
@@ -127,7 +187,7 @@ class ChatClient:
 
     @property
     def _who(self) -> str:
-        return f"the model server at {self._endpoint}"
+        return f"the model server at {self.endpoint}"
 
     @property
     def _bearer(self) -> str:
@@ -135,8 +195,8 @@ class ChatClient:
         return self._secret or "none"
 
     def _connections(self, *, keep: int) -> httpx2.AsyncClient:
-        timeouts = self._entry.timeouts
-        return httpx2.AsyncClient(
+        timeouts = self.entry.timeouts
+        return _Connections(
             follow_redirects=False,
             trust_env=False,  # a proxy variable must not divert photos
             timeout=httpx2.Timeout(timeouts.stage, connect=timeouts.connect),
@@ -150,7 +210,7 @@ class ChatClient:
 
     def _speak_through(self, connections: httpx2.AsyncClient) -> AsyncOpenAI:
         return AsyncOpenAI(
-            base_url=self._endpoint,
+            base_url=self.endpoint,
             api_key=self._bearer,
             max_retries=0,  # retries have one place, and it is not here
             http_client=connections,
@@ -158,29 +218,13 @@ class ChatClient:
         )
 
     async def _dress(self, request: httpx2.Request) -> None:
-        for name in set(request.headers) - _HEADERS:
+        for name in set(request.headers) - _HEADERS - {self._affinity.lower()}:
             del request.headers[name]
         request.headers["User-Agent"] = "tagger-daemon"
         request.headers["Authorization"] = f"Bearer {self._bearer}"
 
-    def _body(self, request: ChatRequest) -> dict[str, Any]:
-        # Ollama drops `max_completion_tokens` without a word, and OpenAI's newer models refuse `max_tokens`.
-        cap = "max_completion_tokens" if self._entry.backend == "openai" else "max_tokens"
-        body: dict[str, Any] = {
-            "model": self._entry.served_model,
-            "messages": request.messages,
-            cap: request.max_tokens,
-            "temperature": request.temperature,
-            "top_p": request.top_p,
-        }
-        if request.presence_penalty is not None:
-            body["presence_penalty"] = request.presence_penalty
-        if request.response_format is not None:
-            body["response_format"] = request.response_format
-        return body | dict(self._entry.extra_body)
-
     async def _send(self, body: dict[str, Any], session: str) -> httpx2.Response:
-        headers = {"X-Session-ID": hashlib.sha256(session.encode(errors="surrogateescape")).hexdigest()[:32]}
+        headers = {self._affinity: hashlib.sha256(session.encode(errors="surrogateescape")).hexdigest()[:32]}
         try:
             return await self._post(self._sdk, body, headers)
         except APIConnectionError as error:
@@ -191,12 +235,12 @@ class ChatClient:
     async def _post(self, sdk: AsyncOpenAI, body: dict[str, Any], headers: dict[str, str]) -> httpx2.Response:
         # The bare response, because the SDK builds its own types without checking what is in them.
         return await sdk.post(
-            "/chat/completions", cast_to=httpx2.Response, body=body, options={"headers": headers}
+            self._root + self.dialect.chat, cast_to=httpx2.Response, body=body, options={"headers": headers}
         )
 
     def _reply(self, content: bytes, seconds: float) -> ChatReply:
         try:
-            completion = Completion.model_validate_json(content)
+            completion = read_completion(content, native=self.dialect.native)
         except ValidationError as error:
             raise ReplyMalformed(f"{self._who} sent an answer that is not a chat completion") from error
         choice, usage = completion.choices[0], completion.usage or Usage()
@@ -205,36 +249,55 @@ class ChatClient:
             finish_reason=choice.finish_reason,
             reasoning=choice.message.reasoning or choice.message.reasoning_content,
             refusal=choice.message.refusal,
-            model=one_line(completion.model or "") or self._entry.served_model,  # goes into the photo
-            endpoint=self._endpoint,
+            model=one_line(completion.model or "") or self.entry.served_model,  # goes into the photo
+            endpoint=self.endpoint,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             cached_tokens=usage.cached_tokens,
             seconds=seconds,
         )
 
-    def _refusal(self, status: int, content: bytes) -> TaggerError:
+    def _check_end(self, reply: ChatReply) -> None:
+        """Refuse what a server sends when it ends by itself: it looks like an answer, and is none."""
+        if reply.finish_reason in _STOPPED:
+            raise ServerUnavailable(f"{self._who} stopped before the answer was whole")
+        if reply.finish_reason == "error":
+            raise ServerFailed(f"{self._who} failed in the middle of the answer")
+
+    def _check_model(self, reply: ChatReply) -> None:
+        """Compare who answered with who was asked, where the server takes any name."""
+        if not self.dialect.checks_model and reply.model not in self._names:
+            raise ServerMisconfigured(
+                f"{self._who} answers as {reply.model}, but {self.entry.name!r} asks for "
+                f"{self.entry.served_model!r}"
+            )
+
+    def _check_prompt(self, reply: ChatReply, request: ChatRequest) -> None:
+        """Refuse an answer to less than what was asked.
+
+        The bound is one that no whole prompt falls below: tokenizers cut at blanks, so that a word is at
+        least one token, and a picture is dozens. Half of the words and one for each picture leave room for
+        a tokenizer that joins words. A count of 0 says nothing: old versions left out what they had cached.
+        """
+        words = sum(len(text.split()) for message in request.messages for text in texts_of(message))
+        pictures = sum(len(pictures_of(message)) for message in request.messages)
+        told = reply.prompt_tokens
+        if self.dialect.cuts_prompts and pictures and told and told < words // 2 + pictures:
+            raise ServerMisconfigured(
+                f"{self._who} dropped a part of the request: it counts {told} tokens in a picture and "
+                f"{words} words; give the model a longer context (num_ctx)"
+            )
+
+    def _refusal(self, response: httpx2.Response) -> TaggerError:
         """Say what an HTTP status other than success means for the photo."""
-        words = server_words(content)
-        if self._secret:
-            words = words.replace(self._secret, "[key]")
-        words = one_line(words)
-        said = f" ({status}{': ' if words else ''}{words})"
-        if 300 <= status < 400:
-            return ServerMisconfigured(
-                f"{self._who} redirects elsewhere{said}; give the address it leads to in the registry"
-            )
-        if status in {401, 402, 403}:
-            return ServerMisconfigured(f"{self._who} refuses our key{said}; {self._key_advice}")
-        if status in {404, 405, 410}:
-            return ServerMisconfigured(
-                f"{self._who} does not know the model {self._entry.served_model!r}{said}"
-            )
-        if status == 500:
-            return ServerFailed(f"{self._who} failed on the request{said}")
-        if status in {408, 429} or status > 500:
-            return ServerUnavailable(f"{self._who} cannot answer now{said}")
-        return RequestRejected(f"{self._who} refuses the request{said}")
+        return failure(
+            response.status_code,
+            response.headers,
+            response.content,
+            who=self._who,
+            entry=self.entry,
+            key=self._secret,
+        )
 
     def _broken(self, cause: BaseException | None) -> TaggerError:
         """Say what a broken conversation means for the photo."""
@@ -242,42 +305,64 @@ class ChatClient:
             return self._too_late()
         if isinstance(cause, httpx2.DecodingError):
             return ReplyMalformed(f"{self._who} sent an answer that cannot be decompressed")
+        if isinstance(cause, _TooLong):
+            return ReplyMalformed(f"{self._who} sent an answer {cause}")
         if isinstance(cause, _STALE):
             return ServerFailed(f"{self._who} broke off the conversation: {_cause(cause)}")
         return ServerUnavailable(f"{self._who} cannot be reached: {_cause(cause)}")
 
     def _too_late(self) -> ReplyTimeout:
-        return ReplyTimeout(f"{self._who} did not answer within {self._entry.timeouts.stage:g} s")
+        return ReplyTimeout(f"{self._who} did not answer within {self.entry.timeouts.stage:g} s")
 
-    @property
-    def _key_advice(self) -> str:
-        variable = self._entry.api_key_env
-        return f"check {variable}" if variable else f"name its key in api_key_env of {self._entry.name!r}"
+    @asynccontextmanager
+    async def _probing(self) -> AsyncIterator[None]:
+        """Give whatever is looked at inside `PROBE_SECONDS`, and word what keeps it from being seen."""
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                yield
+        except (TimeoutError, httpx2.ReadTimeout) as error:
+            raise ServerUnavailable(f"{self._who} does not answer") from error
+        except httpx2.TransportError as error:
+            raise ServerUnavailable(f"{self._who} cannot be reached: {_cause(error)}") from error
+        except httpx2.DecodingError as error:
+            raise ServerMisconfigured(f"{self._who} sends answers that cannot be decompressed") from error
+        except _TooLong as error:
+            raise ServerMisconfigured(f"{self._who} sends answers {error}") from error
+
+    async def _page(self, path: str) -> httpx2.Response:
+        return await self._fresh.get(self._root + path)
 
     async def _look_at_health(self) -> bool:
         """Tell whether a health page says that all is well; False if there is no such page."""
-        launch = self._entry.launch
-        if launch is None and self._entry.backend not in _HEALTH_PAGE:
+        path = self.entry.launch.health if self.entry.launch else self.dialect.health
+        if path is None:
             return False
-        path = launch.health if launch else "/health"
-        response = await self._fresh.get(self._endpoint.removesuffix("/v1") + path)
+        response = await self._page(path)
         if response.status_code >= 500:
-            raise self._refusal(response.status_code, response.content)
+            raise self._refusal(response)
         return response.is_success
 
     async def _look_at_models(self, healthy: bool) -> None:
         """Check the server's list of models; where it gives none, `healthy` is all there is to go by."""
-        response = await self._fresh.get(self._endpoint + "/models")
-        if response.status_code in {401, 402, 403, 408, 429} or response.status_code >= 500:
-            raise self._refusal(response.status_code, response.content)
-        served = listed(response.content) if response.is_success else ()
-        if not served and not healthy:
+        listing = await self._listing() if self.dialect.names_models else ()
+        if not listing and not healthy:
             raise ServerMisconfigured(f"{self._who} is no model server that we know: it lists no models")
-        if served and not serves(served, self._entry.served_model):
-            names = one_line(", ".join(served))
+        names = called(listing, self.entry.served_model)
+        if listing and not names:
+            others = one_line(", ".join(name for name, *_ in listing))
             raise ServerMisconfigured(
-                f"{self._who} serves {names}, but {self._entry.name!r} asks for {self._entry.served_model!r}"
+                f"{self._who} serves {others}, but {self.entry.name!r} asks for {self.entry.served_model!r}"
             )
+        self._names = (self.entry.served_model, *map(one_line, names))
+
+    async def _listing(self) -> tuple[tuple[str, ...], ...]:
+        """Return the names of what is served: from the dialect's own page, else from the common one."""
+        response = await self._page(self.dialect.listing)
+        if response.status_code == 404 and self.dialect.listing != COMMON_LISTING:
+            response = await self._page(COMMON_LISTING)
+        if response.status_code in {401, 402, 403, 408, 429} or response.status_code >= 500:
+            raise self._refusal(response)
+        return listed(response.content) if response.is_success else ()
 
 
 def nothing_listens(error: ServerUnavailable) -> bool:

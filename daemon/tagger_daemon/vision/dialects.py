@@ -16,6 +16,13 @@ from tagger_daemon.vision.entry import Entry
 #: Where the server tells what it is, beside the list of its models.
 Identity = Literal["models", "props", "model_info", "ollama", "lmstudio"]
 
+#: What is listed here is known to all that speak the OpenAI protocol.
+COMMON_LISTING: Final = "/v1/models"
+
+#: How long Ollama keeps a model loaded after a request. Its own 5 minutes end between two parts of an import,
+#: and the next photo would wait for the weights.
+KEEP_ALIVE: Final = "30m"
+
 _NO_THINKING: Final = {"chat_template_kwargs": {"enable_thinking": False}}
 
 
@@ -27,13 +34,20 @@ class Dialect(Value):
     cap: Literal["max_tokens", "max_completion_tokens", "options.num_predict"] = "max_tokens"
     thinking_off: Mapping[str, Any] = field(default_factory=dict)  # what a request says to have no trace
     json_schema: bool = True  # understands `response_format` with a schema
+    presence_penalty: bool = True  # knows it; False: refuses a request that has it
     health: str | None = None  # page that costs nothing; None: there is none, or it runs a completion
-    listing: str = "/v1/models"  # where it lists what it serves
+    listing: str = COMMON_LISTING  # where it lists what it serves; if missing, the common page counts
     identity: Identity = "models"  # how it tells more than names
     names_models: bool = True  # its list holds the names that it may be asked for
     checks_model: bool = True  # refuses a model that it does not serve; False: compare what it answers with
     native: bool = False  # spoken to over an interface of its own, /api/chat
+    cuts_prompts: bool = False  # may drop of a prompt what does not fit, and answer all the same
     digests: bool = False  # tells the digest of what it serves
+
+    @property
+    def chat(self) -> str:
+        """The page that is asked."""
+        return "/api/chat" if self.native else "/v1/chat/completions"
 
 
 DIALECTS: Final[Mapping[str, Dialect]] = {
@@ -62,6 +76,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
             listing="/api/tags",
             identity="ollama",
             native=True,
+            cuts_prompts=True,
             digests=True,
         ),
         Dialect(
@@ -69,13 +84,20 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
             thinking_off={"reasoning_effort": "none"},
             listing="/api/tags",
             identity="ollama",
+            cuts_prompts=True,
             digests=True,
         ),
         Dialect(name="lmstudio", listing="/api/v1/models", identity="lmstudio"),
         Dialect(name="openai", cap="max_completion_tokens"),
         Dialect(name="compatible"),
         Dialect(name="litellm", health="/health/readiness"),
-        Dialect(name="transformers", json_schema=False, health="/health", names_models=False),
+        Dialect(
+            name="transformers",
+            json_schema=False,
+            presence_penalty=False,
+            health="/health",
+            names_models=False,
+        ),
         Dialect(name="builtin", health="/health"),
     )
 }

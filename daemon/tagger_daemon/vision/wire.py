@@ -20,7 +20,7 @@ class _Wire(BaseModel):
 class Message(_Wire):
     content: str | None = None
     refusal: str | None = None
-    reasoning: str | None = None  # vLLM, Ollama
+    reasoning: str | None = None  # vLLM, Ollama over /v1
     reasoning_content: str | None = None  # llama-server, LMDeploy, SGLang
 
 
@@ -50,13 +50,78 @@ class Completion(_Wire):
     usage: Usage | None = None
 
 
+class NativeMessage(_Wire):
+    content: str | None = None
+    thinking: str | None = None
+
+
+class NativeChat(_Wire):
+    """What Ollama answers over its own interface."""
+
+    message: NativeMessage
+    done_reason: str | None = None
+    model: str | None = None
+    prompt_eval_count: int | None = None  # tokens from its cache among them
+    prompt_eval_cached_count: int | None = None  # since 0.33
+    eval_count: int | None = None
+
+    def completion(self) -> Completion:
+        """Return the same in the words of the OpenAI protocol."""
+        message = Message(content=self.message.content, reasoning=self.message.thinking)
+        usage = Usage(
+            prompt_tokens=self.prompt_eval_count,
+            completion_tokens=self.eval_count,
+            prompt_tokens_details=Cached(cached_tokens=self.prompt_eval_cached_count),
+        )
+        choice = Choice(message=message, finish_reason=self.done_reason)
+        return Completion(choices=[choice], model=self.model, usage=usage)
+
+
 class Model(_Wire):
     id: str
     aliases: list[str] = []  # llama-server
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.id, *self.aliases)
+
 
 class ModelList(_Wire):
     data: list[Model]
+
+
+class NativeModel(_Wire):
+    name: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        # What is listed as `name:latest` may be asked for as `name`.
+        return (self.name, self.name.removesuffix(":latest"))
+
+
+class NativeModelList(_Wire):
+    """Ollama's /api/tags."""
+
+    models: list[NativeModel]
+
+
+class Loaded(_Wire):
+    id: str
+
+
+class KeptModel(_Wire):
+    key: str
+    loaded_instances: list[Loaded] = []
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.key, *(loaded.id for loaded in self.loaded_instances))
+
+
+class KeptModelList(_Wire):
+    """LM Studio's /api/v1/models."""
+
+    models: list[KeptModel]
 
 
 def one_line(text: str) -> str:
@@ -85,15 +150,37 @@ def server_words(content: bytes) -> str:
     return body if isinstance(body, str) else json.dumps(body)
 
 
-def listed(content: bytes) -> tuple[str, ...]:
-    """Return the names in a list of models; empty where it is no such list."""
-    try:
-        models = ModelList.model_validate_json(content).data
-    except ValidationError:
-        return ()
-    return tuple(name for model in models for name in (model.id, *model.aliases))
+def read_completion(content: bytes, *, native: bool) -> Completion:
+    """Return what a server answered; `native` is Ollama's own interface.
+
+    Raises:
+        ValidationError: it is not a chat completion.
+    """
+    if native:
+        return NativeChat.model_validate_json(content).completion()
+    return Completion.model_validate_json(content)
 
 
-def serves(served: tuple[str, ...], wanted: str) -> bool:
-    # Ollama lists `name:latest` for what may be asked for as `name`.
-    return wanted in served or f"{wanted}:latest" in served
+def listed(content: bytes) -> tuple[tuple[str, ...], ...]:
+    """Return the names of each model in a list of models; empty where it is no such list.
+
+    Read are the list of the OpenAI protocol, Ollama's and LM Studio's. llama-server sends the first two in
+    one.
+    """
+    for shape in (ModelList, NativeModelList, KeptModelList):
+        try:
+            found = shape.model_validate_json(content)
+        except ValidationError:
+            continue
+        models = found.data if isinstance(found, ModelList) else found.models
+        return tuple(model.names for model in models)
+    return ()
+
+
+def called(listing: tuple[tuple[str, ...], ...], wanted: str) -> tuple[str, ...]:
+    """Return all names of the listed model that goes by this one; empty if none does."""
+    for names in listing:
+        # Some list `name:latest` over the common protocol too.
+        if wanted in names or f"{wanted}:latest" in names:
+            return names
+    return ()
