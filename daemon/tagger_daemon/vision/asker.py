@@ -6,12 +6,14 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal, Protocol
 
 from loguru import logger
 
 from tagger_daemon.errors import ReplyError
 from tagger_daemon.model import Draft, Facts, Origin, Photo, Picture, Stage
+from tagger_daemon.vision.consents import Disclosure, repeatable, tellable
 from tagger_daemon.vision.dialects import confirmed_digest
 from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry, Profile
 from tagger_daemon.vision.facts import fact_lines
@@ -26,8 +28,16 @@ ATTEMPTS_A_STAGE = 2
 class Chat(Protocol):
     """What answers a request: the pool, or a stand-in."""
 
-    async def chat(self, entry: Entry, request: ChatRequest, *, session: str) -> ChatReply:
-        """Send one request to an endpoint of this entry."""
+    async def chat(
+        self, entry: Entry, request: ChatRequest, *, session: str, disclosed: Disclosure
+    ) -> ChatReply:
+        """Send one request to an endpoint of this entry that may be told what it tells."""
+
+    def tellable(self, entry: Entry, folder: Path) -> Disclosure:
+        """Return what this entry may be told about photos in a folder."""
+
+    def admit(self, entry: Entry, folder: Path) -> None:
+        """Refuse photos of a folder that may not be sent to this entry."""
 
 
 class Asker:
@@ -48,7 +58,7 @@ class Asker:
         self.profile = profile
         self.max_keywords = max_keywords
         self.chat = chat
-        self._hemisphere = hemisphere
+        self.hemisphere = hemisphere
         self._session_key = secrets.token_bytes(32)
 
     def show(self, photo: Photo, picture: Picture, facts: Facts) -> Conversation:
@@ -58,21 +68,32 @@ class Asker:
         return Conversation(
             asker=self,
             picture_url=picture_url(picture.jpeg),
-            facts=fact_lines(facts, hemisphere=self._hemisphere),
+            facts=facts,
+            folder=photo.path.parent,
             session=hmac.new(self._session_key, name, hashlib.sha256).hexdigest()[:32],
             name=photo.path.name,
         )
+
+    def admit(self, photo: Photo, stages: Sequence[Stage]) -> None:
+        """Refuse a photo that may not be sent to whoever would answer these stages.
+
+        Raises:
+            NotConsented: it may not leave the private network.
+        """
+        for entry in {self.entries[stage].name: self.entries[stage] for stage in stages}.values():
+            self.chat.admit(entry, photo.path.parent)
 
 
 class Conversation:
     """Three independent prompts over one picture, whose bytes are the same every time."""
 
     def __init__(
-        self, *, asker: Asker, picture_url: str, facts: Sequence[str], session: str, name: str
+        self, *, asker: Asker, picture_url: str, facts: Facts, folder: Path, session: str, name: str
     ) -> None:
         self._asker = asker
         self._picture_url = picture_url
         self._facts = facts
+        self._folder = folder
         self._session = session
         self._name = name
 
@@ -102,17 +123,18 @@ class Conversation:
 
     async def _send(self, stage: Stage, draft: Draft, attempt: int) -> ChatReply:
         entry = self._asker.entries[stage]
+        disclosed = self._asker.chat.tellable(entry, self._folder)
         request = build_request(
             stage,
             picture_url=self._picture_url,
-            facts=self._facts,
-            draft=draft,
+            facts=fact_lines(tellable(self._facts, disclosed), hemisphere=self._asker.hemisphere),
+            draft=repeatable(draft, entry, disclosed),
             profile=self._asker.profile,
             entry=entry,
             max_keywords=self._asker.max_keywords,
             attempt=attempt,
         )
-        return await self._asker.chat.chat(entry, request, session=self._session)
+        return await self._asker.chat.chat(entry, request, session=self._session, disclosed=disclosed)
 
     def _judge(self, stage: Stage, reply: ChatReply) -> str | tuple[str, ...]:
         if stage is Stage.KEYWORDS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -26,7 +27,10 @@ from tagger_daemon.errors import (
     ServerUnavailable,
     TaggerError,
 )
-from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry
+from tagger_daemon.vision.consents import Consents
+from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry, Place
+from tagger_daemon.vision.keys import tells_key, without_keys
+from tagger_daemon.vision.network import Resolver, Route, Transport, resolve
 from tagger_daemon.vision.wire import Completion, Usage, listed, one_line, server_words, serves
 
 #: Seconds that a look at a server's health may take.
@@ -44,6 +48,9 @@ _HEADERS: Final = frozenset(
     {"host", "connection", "accept", "accept-encoding", "content-type", "content-length", "x-session-id"}
 )
 
+#: No connection came about at all.
+_NO_CONNECTION: Final = (httpx2.ConnectError, httpx2.ConnectTimeout)
+
 #: What a connection does that the server closed just as it was used again.
 _STALE: Final = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
 
@@ -58,8 +65,12 @@ class ChatClient:
         *,
         api_key: str | None,
         clock: Callable[[], float] = time.monotonic,
+        consents: Consents | None = None,
+        resolve: Resolver = resolve,
     ) -> None:
         """Prepare to ask `endpoint` (a base URL ending in /v1); nothing is sent yet.
+
+        `consents` says which endpoints outside the private network may be asked: none, if it is not given.
 
         Raises:
             ConfigurationError: the key cannot be sent in an HTTP header, or the endpoint names no host.
@@ -68,6 +79,7 @@ class ChatClient:
         self._entry = entry
         self._secret = _checked_key(api_key, entry)
         self._clock = clock
+        self._route = Route(endpoint, entry, consents=consents or Consents(), resolve=resolve)
         self._reused = self._connections(keep=entry.limits.max)
         self._fresh = self._connections(keep=0)
         try:
@@ -75,6 +87,21 @@ class ChatClient:
             self._sdk_fresh = self._speak_through(self._fresh)
         except httpx2.InvalidURL as error:
             raise ConfigurationError(f"{endpoint} (of {entry.name!r}) cannot be asked: {error}") from error
+        # With OPENAI_LOG=debug in the environment, the SDK would log requests, pictures included.
+        logging.getLogger("openai").setLevel(logging.WARNING)
+
+    @property
+    def place(self) -> Place | None:
+        """How what is sent is to be treated: by where the endpoint is; None before it was first found."""
+        return self._route.place
+
+    def regard_as_public(self, reason: str) -> None:
+        """Treat the endpoint as public from now on, wherever it is: it passes on to somewhere else.
+
+        Raises:
+            NotConsented: and nobody has agreed that photos are sent to it; `chat` and `ready` say so too.
+        """
+        self._route.regard_as_public(reason)
 
     async def chat(self, request: ChatRequest, *, session: str) -> ChatReply:
         """Ask once, within `entry.timeouts.stage` seconds of wall clock.
@@ -85,10 +112,13 @@ class ChatClient:
         Raises:
             ServerUnavailable: nothing answers, or the server is loading, overloaded or broken.
             ServerMisconfigured: the server answers, but not for us: key refused, model unknown, a redirect.
+                Or it is not where it should be.
+            NotConsented: it is public, and no photos may be sent to it; which may, the pool knows.
             RequestRejected: the server refuses this very request.
             ReplyTimeout: no whole answer in time.
             ReplyMalformed: the answer is not a chat completion.
         """
+        self._route.check_consent()
         started = self._clock()
         try:
             async with asyncio.timeout(self._entry.timeouts.stage):
@@ -97,7 +127,9 @@ class ChatClient:
             # The SDK's error quotes the server, and a server may quote the key: it is not passed on.
             raise self._refusal(error.status_code, error.response.content) from None
         except APIConnectionError as error:
-            raise self._broken(error.__cause__) from error.__cause__
+            broken = self._broken(error.__cause__)
+            # What else it was may quote the server, and the server the key.
+            raise broken from error.__cause__ if isinstance(error.__cause__, _NO_CONNECTION) else None
         except TimeoutError as error:
             raise self._too_late() from error
         return self._reply(response.content, self._clock() - started)
@@ -107,8 +139,11 @@ class ChatClient:
 
         Raises:
             ServerUnavailable: nothing answers, or the server says that it is not ready.
-            ServerMisconfigured: it answers, but not for us: another model, key refused, no model server.
+            ServerMisconfigured: it answers, but not for us: another model, key refused, no model server. Or
+                it is not where it should be.
+            NotConsented: it is public, and no photos may be sent to it.
         """
+        self._route.check_consent()
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 healthy = await self._look_at_health()
@@ -116,9 +151,10 @@ class ChatClient:
         except (TimeoutError, httpx2.ReadTimeout) as error:
             raise ServerUnavailable(f"{self._who} does not answer") from error
         except httpx2.TransportError as error:
-            raise ServerUnavailable(f"{self._who} cannot be reached: {_cause(error)}") from error
-        except httpx2.DecodingError as error:
-            raise ServerMisconfigured(f"{self._who} sends answers that cannot be decompressed") from error
+            unavailable = ServerUnavailable(f"{self._who} cannot be reached: {self._cause(error)}")
+            raise unavailable from error if isinstance(error, _NO_CONNECTION) else None
+        except httpx2.DecodingError:
+            raise ServerMisconfigured(f"{self._who} sends answers that cannot be decompressed") from None
 
     async def close(self) -> None:
         """Close all connections; the client is of no use afterwards."""
@@ -136,15 +172,16 @@ class ChatClient:
 
     def _connections(self, *, keep: int) -> httpx2.AsyncClient:
         timeouts = self._entry.timeouts
+        limits = httpx2.Limits(
+            max_connections=None,  # whoever asks keeps to `entry.limits`
+            max_keepalive_connections=keep,
+            keepalive_expiry=KEEPALIVE_SECONDS,
+        )
         return httpx2.AsyncClient(
+            transport=Transport(self._route, url=self._endpoint, limits=limits),
             follow_redirects=False,
             trust_env=False,  # a proxy variable must not divert photos
             timeout=httpx2.Timeout(timeouts.stage, connect=timeouts.connect),
-            limits=httpx2.Limits(
-                max_connections=None,  # whoever asks keeps to `entry.limits`
-                max_keepalive_connections=keep,
-                keepalive_expiry=KEEPALIVE_SECONDS,
-            ),
             event_hooks={"request": [self._dress]},
         )
 
@@ -198,6 +235,11 @@ class ChatClient:
         except ValidationError as error:
             raise ReplyMalformed(f"{self._who} sent an answer that is not a chat completion") from error
         choice, usage = completion.choices[0], completion.usage or Usage()
+        message = choice.message
+        told = (message.content, message.reasoning, message.reasoning_content, message.refusal)
+        # Answers and the model's name go into photos and the audit.
+        if any(tells_key(text, self._secret) for text in (*told, completion.model, choice.finish_reason)):
+            raise ReplyMalformed(f"{self._who} sent an answer with our key in it")
         return ChatReply(
             text=choice.message.content or "",
             finish_reason=choice.finish_reason,
@@ -213,10 +255,7 @@ class ChatClient:
 
     def _refusal(self, status: int, content: bytes) -> TaggerError:
         """Say what an HTTP status other than success means for the photo."""
-        words = server_words(content)
-        if self._secret:
-            words = words.replace(self._secret, "[key]")
-        words = one_line(words)
+        words = self._harmless(server_words(content))
         said = f" ({status}{': ' if words else ''}{words})"
         if 300 <= status < 400:
             return ServerMisconfigured(
@@ -241,8 +280,22 @@ class ChatClient:
         if isinstance(cause, httpx2.DecodingError):
             return ReplyMalformed(f"{self._who} sent an answer that cannot be decompressed")
         if isinstance(cause, _STALE):
-            return ServerFailed(f"{self._who} broke off the conversation: {_cause(cause)}")
-        return ServerUnavailable(f"{self._who} cannot be reached: {_cause(cause)}")
+            return ServerFailed(f"{self._who} broke off the conversation: {self._cause(cause)}")
+        if isinstance(cause, TaggerError):
+            return cause  # no connection was wanted: see `Route`
+        return ServerUnavailable(f"{self._who} cannot be reached: {self._cause(cause)}")
+
+    def _cause(self, error: BaseException | None) -> str:
+        """Return a connection's failure in a few words."""
+        if isinstance(error, httpx2.ConnectTimeout):
+            return "no connection in time"
+        if isinstance(error, _STALE):
+            return "it closed the connection without an answer"
+        return self._harmless(str(error)) or "the connection failed"
+
+    def _harmless(self, words: str) -> str:
+        """Return foreign words as one line that may be told to anybody."""
+        return one_line(without_keys(words, [self._secret] if self._secret else []))
 
     def _too_late(self) -> ReplyTimeout:
         return ReplyTimeout(f"{self._who} did not answer within {self._entry.timeouts.stage:g} s")
@@ -272,7 +325,7 @@ class ChatClient:
         if not served and not healthy:
             raise ServerMisconfigured(f"{self._who} is no model server that we know: it lists no models")
         if served and not serves(served, self._entry.served_model):
-            names = one_line(", ".join(served))
+            names = self._harmless(", ".join(served))
             raise ServerMisconfigured(
                 f"{self._who} serves {names}, but {self._entry.name!r} asks for {self._entry.served_model!r}"
             )
@@ -280,7 +333,7 @@ class ChatClient:
 
 def nothing_listens(error: ServerUnavailable) -> bool:
     """Tell whether no connection came about at all: refused, no such host, no route."""
-    return isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
+    return isinstance(error.__cause__, _NO_CONNECTION)
 
 
 def _checked_key(api_key: str | None, entry: Entry) -> str | None:
@@ -293,12 +346,3 @@ def _checked_key(api_key: str | None, entry: Entry) -> str | None:
             f"the key of {entry.name!r} (in {entry.api_key_env}) is empty, or has blanks or line breaks in it"
         )
     return api_key
-
-
-def _cause(error: BaseException | None) -> str:
-    """Return a connection's failure in a few words."""
-    if isinstance(error, httpx2.ConnectTimeout):
-        return "no connection in time"
-    if isinstance(error, _STALE):
-        return "it closed the connection without an answer"
-    return one_line(str(error)) or "the connection failed"
