@@ -1,4 +1,4 @@
-"""What may leave the private network is what somebody agreed to, for this server and this folder, and no more."""
+"""What leaves the private network is what somebody agreed to, for this server and folder, and no more."""
 
 from __future__ import annotations
 
@@ -119,9 +119,8 @@ def test_what_a_person_has_to_add_is_valid_and_does_what_it_says() -> None:
 )
 def test_facts_that_may_not_be_told_are_left_out(people: bool, places: bool, left: set[str]) -> None:
     told = tellable(FACTS, Disclosure(people=people, places=places))
-    assert {
-        name for name in ("people", "place", "keywords", "caption", "folders") if getattr(told, name)
-    } == left
+    names = ("people", "place", "keywords", "caption", "folders")
+    assert {name for name in names if getattr(told, name)} == left
     assert (told.taken, told.iso) == (FACTS.taken, FACTS.iso)
 
 

@@ -1,4 +1,4 @@
-"""Photos go to public servers only from folders of which that was agreed, and with no more names than agreed."""
+"""Photos go to public servers only from folders for which that was agreed, with no more names than agreed."""
 
 from __future__ import annotations
 
@@ -195,6 +195,20 @@ async def test_it_is_logged_once_for_a_folder_that_its_photos_leave(
             await pool.chat(entry, a_request(), session=f"{number}", disclosed=silent(AGREED / str(number)))
     sent = [line for line in said if "are sent to" in line]
     assert sent == [f"WARNING photos of {AGREED} are sent to {server.base_url}, outside your network"]
+
+
+async def test_it_is_logged_once_for_a_folder_that_its_photos_wait(
+    server: ModelServer, said: list[str]
+) -> None:
+    entry = gateway(server)
+    async with pooling(entry, consents=(agreed(server),)) as pool:
+        for folder in (PRIVATE, PRIVATE, PRIVATE / "2026"):
+            with pytest.raises(NotConsented):
+                pool.admit(entry, folder)
+    waits = [line for line in said if "nobody has agreed" in line]
+    assert [line.partition(" are not")[0] for line in waits] == [
+        f"WARNING vlm: photos of {folder}" for folder in (PRIVATE, PRIVATE / "2026")
+    ]
 
 
 # --- What is told ---

@@ -127,6 +127,7 @@ class Pool:
         self._clock = clock
         self._consents = consents = consents or Consents()
         self._changed = asyncio.Event()
+        self._told: set[tuple[str, Path]] = set()  # entries and folders of which it was told that they wait
         now = clock()
 
         def client(url: str, entry: Entry) -> ChatClient:
@@ -204,14 +205,20 @@ class Pool:
     def admit(self, entry: Entry, folder: Path) -> None:
         """Refuse a photo that may not be sent to any endpoint of `entry`, before any work is put into it.
 
+        That is logged once for each folder.
+
         Raises:
             NotConsented: says what a person has to add to the configuration.
         """
         barred = self._barred(
             self._endpoints[entry.name], Disclosure(folder=folder, people=False, places=False)
         )
-        if barred is not None:
-            raise barred
+        if barred is None:
+            return
+        if (entry.name, folder) not in self._told:
+            self._told.add((entry.name, folder))
+            logger.warning("{}: {}", entry.name, barred)
+        raise barred
 
     def available(self, entry: Entry) -> bool:
         """Tell whether an endpoint of `entry` takes requests, as far as is known."""

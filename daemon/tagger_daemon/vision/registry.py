@@ -8,7 +8,7 @@
       "serving": {"endpoints": ["http://127.0.0.1:24001/v1"],
                   "launch": {"argv": [], "env": {}, "health", "ready_seconds"},
                   "limits": {"start", "max"}, "timeouts": {"connect", "stage"},
-                  "api_key_env", "json_schema", "extra_body": {}, "digest"}}]
+                  "api_key_env", "json_schema", "extra_body": {}, "digest", "privacy"}}]
 
 A key that is not known is ignored, as other tools keep theirs in the same file; inside `serving` it is an
 error. `null` means absent.
@@ -37,7 +37,7 @@ from pydantic import (
 
 from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.vision.dialects import dialect_of
-from tagger_daemon.vision.entry import Entry, Launch, Limits, Registry, Timeouts
+from tagger_daemon.vision.entry import Entry, Launch, Limits, Place, Registry, Timeouts
 from tagger_daemon.vision.problems import problems, short_hash
 
 #: Where a backend listens if the entry does not say: ImageWorks' own defaults.
@@ -250,6 +250,7 @@ class _RawServing(_Ours):
     json_schema: bool = False
     extra_body: dict[str, Any] = Field(default_factory=dict)
     digest: Text | None = None
+    privacy: Place | None = None
 
     @field_validator("extra_body")
     @classmethod
@@ -286,6 +287,7 @@ class _RawEntry(_Raw):
             deprecated=self.deprecated,
             digest=serving.digest,
             endpoints=tuple(dict.fromkeys(endpoints)),
+            privacy=serving.privacy,
             api_key_env=serving.api_key_env,
             launch=serving.launch.launch() if serving.launch else None,
             limits=serving.limits.limits(),
