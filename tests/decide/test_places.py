@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagger_daemon.vision.entry import Place
@@ -53,11 +53,13 @@ def test_every_kind_of_address_has_its_place(address: str, place: Place) -> None
     assert place_of(address) == place
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=4))
 def test_an_address_that_is_wrapped_in_ipv6_is_where_it_was(address: ipaddress.IPv4Address) -> None:
     assert place_of(f"::ffff:{address}") == place_of(str(address))
 
 
+@settings(deadline=None)
 @given(st.ip_addresses())
 def test_what_is_near_is_never_an_address_of_the_internet(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,

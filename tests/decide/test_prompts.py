@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagger_daemon.model import Draft, Stage
@@ -62,6 +62,7 @@ def pictures(value: Any) -> list[str]:
     return [found for part in value for found in pictures(part)] if isinstance(value, list | tuple) else []
 
 
+@settings(deadline=None)
 @given(foreign=st.text() | st.just("http://127.0.0.1/ file:///etc/passwd"), stage=st.sampled_from(Stage))
 def test_the_only_address_in_a_request_is_the_picture_itself(foreign: str, stage: Stage) -> None:
     """Servers fetch what they are given an address of, from wherever they stand."""
