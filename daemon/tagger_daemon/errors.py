@@ -15,7 +15,8 @@ Every class names exactly one `Fate`; a test fails if one does not.
     ├── ServerUnavailable           WAIT      down, loading, overloaded: no attempt charged
     │   ├── ServerFailed            WAIT      broke down on this request: the pool finds out whose fault it is
     │   └── ServerMisconfigured     WAIT      wrong key, unknown model: waits, and says so loudly
-    │       └── ServerDrifted       WAIT      not the model that the registry describes: stops this entry
+    │       ├── ServerDrifted       WAIT      not the model that the registry describes: stops this entry
+    │       └── NotConsented        WAIT      public, and nobody agreed that these photos go there
     ├── RequestRejected             RETRY     the server refuses this request (400, 413, 422)
     ├── ReplyError                  RETRY     back-off and jitter, a bounded number of times
     │   ├── ReplyTimeout            RETRY     no answer within the deadline
@@ -132,6 +133,14 @@ class ServerMisconfigured(ServerUnavailable):
 
 class ServerDrifted(ServerMisconfigured):
     """What the server serves is not what the registry says, or it does not see pictures as it should."""
+
+
+class NotConsented(ServerMisconfigured):
+    """What is asked for would leave the private network, and nobody has agreed that it may."""
+
+    def __init__(self, message: str, *, seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class RequestRejected(TaggerError):

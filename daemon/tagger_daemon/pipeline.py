@@ -98,6 +98,9 @@ class Tools(Value):
         [Photo, Path | None], AbstractAsyncContextManager[None]
     ]  # while asking: not beside its partner
     run: str  # which run of the program this is
+    admit: Callable[[Photo, Sequence[Stage]], None] = lambda _photo, _stages: (
+        None
+    )  # refuses a photo that may not be shown to whom it would have to be
 
 
 async def process(job: Job, tools: Tools, steps: Steps) -> Record:
@@ -225,6 +228,7 @@ async def converse(
         TaggerError: the photo cannot be shown, or a stage has no usable answer.
     """
     photo = job.photo
+    tools.admit(photo, draft.missing(stages))
     with steps("prepare"):
         await asyncio.to_thread(tools.read_through, photo.path)
         pictures = await tools.prepare(photo.path)

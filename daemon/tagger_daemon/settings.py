@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -220,6 +221,45 @@ class ScheduleSettings(Section):
     catch_up_at: str = Field("03:30", pattern=CLOCK, description="re-reading of every folder")
 
 
+class RemoteSettings(Section):
+    """What the photos' owner agrees to: that photos of these folders are sent to this public server."""
+
+    endpoint: str = Field(description="base URL of the server, as the registry has it")
+    folders: tuple[Path, ...] = Field(
+        min_length=1, description="watch folders, or folders below them, whose photos may be sent; absolute"
+    )
+    people: bool = Field(False, description="names of people may be told")
+    places: bool = Field(False, description="names of places may be told")
+    allow_unencrypted: bool = Field(False, description="key and photos may be sent over http, in clear")
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_an_address(cls, endpoint: str) -> str:
+        # What was given is not repeated: a key or a password could be part of it.
+        if not endpoint.isascii() or not endpoint.isprintable() or "@" in endpoint or " " in endpoint:
+            raise ValueError("an endpoint has no blanks, no foreign letters, and no user name or password")
+        try:
+            parts = urlsplit(endpoint)
+            usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError("an endpoint is an http or https URL, as https://api.example.com/v1")
+        if parts.query or parts.fragment:
+            raise ValueError("an endpoint has no query and no fragment")
+        return endpoint
+
+    @field_validator("folders")
+    @classmethod
+    def _absolute(cls, folders: tuple[Path, ...]) -> tuple[Path, ...]:
+        expanded = tuple(folder.expanduser() for folder in folders)
+        if not all(folder.is_absolute() for folder in expanded):
+            raise ValueError("a folder must be given by its absolute path")
+        if any(".." in folder.parts for folder in expanded):
+            raise ValueError("a folder must be given without '..'")
+        return expanded
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Keys at the top level are the option names of the commands."""
 
@@ -248,6 +288,10 @@ class Settings(BaseSettings):
     )
     hemisphere: Literal["north", "south", "unknown"] = Field(
         "north", description="tells the season of photos without a position"
+    )
+
+    remote: tuple[RemoteSettings, ...] = Field(
+        (), description="servers outside the private network, and the folders whose photos they may be sent"
     )
 
     intake: IntakeSettings = IntakeSettings()
@@ -286,6 +330,10 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take merged layers only: `load` keeps them apart, to say where each value came from."""
         return (init_settings,)
+
+
+#: What the lists of tables at the top level are made of.
+_TABLES: Mapping[int | str, type[Section]] = {"folders": FolderSettings, "remote": RemoteSettings}
 
 
 def way_back(folders: Sequence[FolderSettings]) -> str | None:
@@ -459,8 +507,8 @@ def _known_keys(location: tuple[int | str, ...]) -> Sequence[str]:
     section: type[BaseModel] = Settings
     for part in location:
         annotation = None if isinstance(part, int) else section.model_fields[part].annotation
-        if part == "folders" or isinstance(part, int):
-            section = FolderSettings
+        if section is Settings and part in _TABLES:
+            section = _TABLES[part]
         elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
             section = annotation
     return list(section.model_fields)

@@ -7,6 +7,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tagger_daemon.model import Draft, Stage
 from tagger_daemon.vision.entry import ChatRequest, Entry, Profile, StagePrompt
@@ -53,6 +55,25 @@ def text(request: ChatRequest) -> str:
     content = request.messages[1]["content"]
     assert content[1]["type"] == "text"
     return str(content[1]["text"])
+
+
+def pictures(value: Any) -> list[str]:
+    """Return whatever a server could take for the address of a picture."""
+    if isinstance(value, dict):
+        addresses = [str(value["url"])] if "url" in value else []
+        return addresses + [found for part in value.values() for found in pictures(part)]
+    return [found for part in value for found in pictures(part)] if isinstance(value, list | tuple) else []
+
+
+@settings(deadline=None)
+@given(foreign=st.text() | st.just("http://127.0.0.1/ file:///etc/passwd"), stage=st.sampled_from(Stage))
+def test_the_only_address_in_a_request_is_the_picture_itself(foreign: str, stage: Stage) -> None:
+    """Servers fetch what they are given an address of, from wherever they stand."""
+    request = ask(
+        stage, facts=(f"Place: {foreign}",), draft=Draft(caption=foreign, keywords=(foreign,)), attempt=2
+    )
+    assert pictures(request.messages) == [picture_url(b"\xff\xd8jpeg")]
+    assert pictures(request.messages)[0].startswith("data:image/jpeg;base64,")
 
 
 def test_a_picture_travels_as_the_bytes_it_is() -> None:

@@ -75,6 +75,15 @@ def test_a_photo_that_is_held_is_looked_at_again_in_time_and_now_and_then(
     )
 
 
+@pytest.mark.parametrize(("seconds", "delay"), [(0, 1), (3600, 3600), (10**6, LONGEST_BACKOFF)])
+def test_a_photo_that_may_not_be_sent_anywhere_waits_as_long_as_the_error_says(
+    seconds: float, delay: float
+) -> None:
+    assert decided(errors.NotConsented("x", seconds=seconds), attempts=3) == Decision(
+        state=JobState.WAITING, delay=delay, attempts=3
+    )
+
+
 @given(attempts=st.integers(0, 100), spread=st.floats(0, 1))
 def test_waits_are_bounded_and_positive(attempts: int, spread: float) -> None:
     decision = decide(

@@ -13,7 +13,7 @@ from tagger_daemon.backlog import store
 from tagger_daemon.backlog.retry import Decision, decide
 from tagger_daemon.backlog.store import MAX_CRASHES, Backlog, Priority
 from tagger_daemon.database import Database, read_only
-from tagger_daemon.errors import LeaseLost, PhotoChanged, PhotoHeld
+from tagger_daemon.errors import LeaseLost, NotConsented, PhotoChanged, PhotoHeld, TaggerError
 from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Origin, Photo, Stage
 
 FOLDER = Path("/photos")
@@ -140,9 +140,9 @@ def test_nothing_waits_for_a_moment_that_was_set_before_the_clock_was_put_back(b
     assert len(claim(backlog, now=10)) == 1
 
 
-def hold(backlog: Backlog, *, now: int, hours: float = 24) -> None:
+def hold(backlog: Backlog, *, now: int, hours: float = 24, error: TaggerError | None = None) -> None:
     """Claim the photos and put them back for so long, as the crew does."""
-    error = PhotoHeld("a catalogue may hold newer edits", seconds=hours * 3600)
+    error = error or PhotoHeld("a catalogue may hold newer edits", seconds=hours * 3600)
     decision = decide(error, attempts=0, max_attempts=4, backoff_seconds=60, spread=0.5)
     assert decision is not None
     for job in claim(backlog, now=now):
@@ -187,6 +187,14 @@ def test_a_start_looks_again_at_what_is_held(backlog: Backlog) -> None:
     backlog.recover(now=20, boot="a")
     assert backlog.open_and_held() == (1, 0)
     assert len(claim(backlog, now=21)) == 1
+
+
+def test_a_start_looks_again_at_what_may_not_be_sent_for_a_person_may_have_agreed(backlog: Backlog) -> None:
+    put(backlog, photo())
+    hold(backlog, now=10, error=NotConsented("nobody has agreed to that", seconds=3600))
+    assert claim(backlog, now=20_000) == []
+    backlog.recover(now=20_000, boot="a")
+    assert len(claim(backlog, now=20_001)) == 1
 
 
 def test_a_photo_that_was_held_up_lets_the_others_of_its_folder_go_first(backlog: Backlog) -> None:

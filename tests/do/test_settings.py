@@ -131,6 +131,47 @@ def test_finished_photos_may_go_anywhere_else(tmp_path: Path, text: str) -> None
     assert loaded(tmp_path, f"folders = [{text}]").settings.folders[0].after
 
 
+def test_what_may_leave_the_private_network_is_said_by_server_and_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "[[remote]]\nendpoint = 'https://api.example.com/v1'\nfolders = ['/a', '~/b']\npeople = true\n"
+    (one, other) = loaded(
+        tmp_path, f"{text}[[remote]]\nendpoint = 'http://x'\nfolders = ['/c']"
+    ).settings.remote
+    assert (one.folders, one.people) == ((Path("/a"), tmp_path / "b"), True)
+    assert (other.people, other.places, other.allow_unencrypted) == (False, False, False)
+    monkeypatch.setenv(f"{ENV_PREFIX}REMOTE", '[{"endpoint": "https://y/v1", "folders": ["/d"]}]')
+    assert [one.endpoint for one in loaded(tmp_path, text).settings.remote] == ["https://y/v1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("endpoint = 'https://x/v1'", ["'remote.0.folders' is missing"]),
+        ("folders = ['/a']", ["'remote.0.endpoint' is missing"]),
+        ("endpoint = 'https://x/v1'\nfolders = []", ["'remote.0.folders'", "at least 1"]),
+        ("endpoint = 'https://x/v1'\nfolders = ['a']", ["'remote.0.folders'", "absolute"]),
+        ("endpoint = 'https://x/v1'\nfolders = ['/a/../b']", ["'remote.0.folders'", "without '..'"]),
+        ("endpoint = 'https://x/v1'\nfoldrs = ['/a']", ["did you mean 'folders'?"]),
+        ("endpoint = 'https://x/v1'\nfolders = ['/a']\npeopel = true", ["did you mean 'people'?"]),
+        ("endpoint = 'ftp://x/v1'\nfolders = ['/a']", ["'remote.0.endpoint'", "http or https"]),
+        ("endpoint = 'x'\nfolders = ['/a']", ["http or https"]),
+        ("endpoint = 'https://'\nfolders = ['/a']", ["http or https"]),
+        ("endpoint = 'https://x:0/v1'\nfolders = ['/a']", ["http or https"]),
+        ("endpoint = 'https://x:port/v1'\nfolders = ['/a']", ["http or https"]),
+        ("endpoint = 'https://[x/v1'\nfolders = ['/a']", ["http or https"]),
+        ("endpoint = 'https://x/v1?key=secret'\nfolders = ['/a']", ["no query"]),
+        ("endpoint = 'https://me:secret@x/v1'\nfolders = ['/a']", ["no user name or password"]),
+        ("endpoint = 'https://x/ secret'\nfolders = ['/a']", ["no blanks"]),
+        ("endpoint = 'https://\u0430pi.example.com/v1'\nfolders = ['/a']", ["no foreign letters"]),
+    ],
+)
+def test_a_consent_that_says_nothing_clear_is_an_error(tmp_path: Path, text: str, parts: list[str]) -> None:
+    message = complaint(tmp_path, f"[[remote]]\n{text}")
+    assert [part for part in parts if part not in message] == [], message
+    assert "secret" not in message
+
+
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     assert len(complaint(tmp_path, "max_keyword = 3\nmax_workers = 0").splitlines()) == 2
 

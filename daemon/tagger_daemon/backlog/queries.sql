@@ -117,8 +117,9 @@ UPDATE job SET
 WHERE state = 'running' AND (lease IS NULL OR lease NOT LIKE :hand || '%');
 
 -- name: recover_held
--- Rows that wait for a photo program: it may have ended, or the settings have changed.
-UPDATE job SET state = 'ready', updated_at = :now WHERE state = 'waiting' AND error_class = :held_class;
+-- Rows that wait for a photo program, which may have ended, or for a consent: the settings may have changed.
+UPDATE job SET state = 'ready', updated_at = :now
+WHERE state = 'waiting' AND error_class IN (:held_class, :barred_class);
 
 -- name: give_up
 -- Rows that were there too often.

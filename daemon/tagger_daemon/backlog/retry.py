@@ -13,7 +13,8 @@ LONGEST_BACKOFF = 6 * 3600.0
 BACKOFF_FACTOR = 4.0
 #: Waits are spread by this share up and down, so that a batch that failed together does not return together.
 JITTER = 0.2
-#: Seconds until a row whose server was away is looked at again. The pool's gate holds it back meanwhile.
+#: Seconds until a row whose server was away is looked at again, unless the error says more. The pool's gate
+#: holds it back meanwhile.
 SERVER_WAIT = 1.0
 #: Seconds until a changed photo is looked at again, and until a paused folder's photo is: no wait is shorter.
 REQUEUE_WAIT = 1.0
@@ -57,7 +58,7 @@ def decide(
         case Fate.FAIL:
             return waiting.evolve(state=JobState.FAILED, delay=0.0, attempts=attempts + 1)
         case Fate.WAIT:
-            return waiting.evolve(delay=SERVER_WAIT)
+            return waiting.evolve(delay=min(max(error.seconds, SERVER_WAIT), LONGEST_BACKOFF))
         case Fate.REQUEUE | Fate.PAUSE | Fate.POSTPONE:
             # A longer wait is cut in parts: a due time further off is taken for one from before the clock was
             # put back, and meanwhile the reason may have gone.

@@ -18,13 +18,15 @@ from pathlib import Path
 
 from tagger_daemon.backlog.retry import JITTER, LONGEST_BACKOFF, Decision
 from tagger_daemon.database import Database, Migration
-from tagger_daemon.errors import LeaseLost, PhotoChanged, PhotoHeld
+from tagger_daemon.errors import LeaseLost, NotConsented, PhotoChanged, PhotoHeld
 from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Photo, Value
 
 #: Deaths of the service during one photo after which that photo is failed instead of tried again.
 MAX_CRASHES = 3
 #: Class of the error with which photos wait that a photo program may hold edits of.
 HELD = PhotoHeld.__name__
+#: The error of photos that may not be sent to where they would have to go.
+BARRED = NotConsented.__name__
 #: What the leases begin with of those who are no daemon.
 HAND = "hand-"
 CRASHED = f"the service died {MAX_CRASHES} times while it worked on this photo"
@@ -124,7 +126,7 @@ class Backlog:
             if not by_hand:
                 self.recover_by_hand(now=now)
             db.execute(queries()["recover_crashed" if died else "recover_clean"], values)
-            db.execute(queries()["recover_held"], {"now": now, "held_class": HELD})
+            db.execute(queries()["recover_held"], {"now": now, "held_class": HELD, "barred_class": BARRED})
             db.executemany(
                 queries()["set_mark"], [{"name": "clean", "value": "0"}, {"name": "boot", "value": boot}]
             )

@@ -26,9 +26,12 @@ from tagger_daemon.model import Value
 from tagger_daemon.service.clock import local_now
 from tagger_daemon.service.parts import cast, check_folders
 from tagger_daemon.service.state import StateDirectory
-from tagger_daemon.settings import FolderSettings, Loaded, Settings
+from tagger_daemon.settings import FolderSettings, Loaded, RemoteSettings, Settings
 from tagger_daemon.vision.client import ChatClient
+from tagger_daemon.vision.consents import Consents
 from tagger_daemon.vision.entry import Entry
+from tagger_daemon.vision.keys import Keys, without_keys
+from tagger_daemon.vision.places import same_endpoint
 from tagger_daemon.vision.pool import key_of
 
 #: Free space below which work would soon stop, bytes.
@@ -166,25 +169,46 @@ async def _models(settings: Settings) -> list[Finding]:
         )
         for stage, chain in who.chains.items()
     ]
-    return roles + list(await asyncio.gather(*_endpoints(who.distinct, use_loader=settings.use_loader)))
+    urls = [url for entry in who.distinct for url in entry.endpoints]
+    agreements = [
+        _check(f"remote {remote.endpoint}", partial(_agreement, remote, settings, urls))
+        for remote in settings.remote
+    ]
+    return roles + agreements + list(await asyncio.gather(*_endpoints(who.distinct, settings)))
 
 
-def _endpoints(entries: tuple[Entry, ...], *, use_loader: bool) -> Iterator[Awaitable[Finding]]:
+def _agreement(remote: RemoteSettings, settings: Settings, urls: list[str]) -> str:
+    """Say what goes where, by what was agreed to."""
+    if not any(same_endpoint(remote.endpoint, url) for url in urls):
+        raise ConfigurationError("no entry that is in use has this endpoint; correct or remove it")
+    for folder in remote.folders:
+        if not any(watched.path in (folder, *folder.parents) for watched in settings.folders):
+            raise ConfigurationError(
+                f"{folder} is neither a watch folder nor below one; correct or remove it"
+            )
+    told = [word for word, may in (("people", remote.people), ("places", remote.places)) if may]
+    names = f"with names of {' and '.join(told)}" if told else "without names"
+    return f"gets photos of {', '.join(map(str, remote.folders))}, {names}"
+
+
+def _endpoints(entries: tuple[Entry, ...], settings: Settings) -> Iterator[Awaitable[Finding]]:
     for entry in entries:
         for url in entry.endpoints:
-            if entry.launch is not None and use_loader:
+            if entry.launch is not None and settings.use_loader:
                 yield _check_async(f"endpoint {url}", partial(_launchable, entry))
             else:
-                yield _check_async(f"endpoint {url}", partial(_answers, entry, url))
+                yield _check_async(
+                    f"endpoint {url}", partial(_answers, entry, url, Consents(settings.remote))
+                )
 
 
-async def _answers(entry: Entry, url: str) -> str:
-    client = ChatClient(url, entry, api_key=key_of(entry, os.environ))
+async def _answers(entry: Entry, url: str, consents: Consents) -> str:
+    client = ChatClient(url, entry, api_key=key_of(entry, Keys(os.environ)), consents=consents)
     try:
         await client.ready()
+        return f"answers and serves {entry.served_model} ({client.place})"
     finally:
         await client.close()
-    return f"answers and serves {entry.served_model}"
 
 
 async def _launchable(entry: Entry) -> str:
@@ -192,4 +216,5 @@ async def _launchable(entry: Entry) -> str:
     command = entry.launch.argv[0]
     if command != "{python}" and shutil.which(command) is None:
         raise ConfigurationError(f"the daemon would start it, but there is no command {command!r}")
-    return f"started by the daemon: {' '.join(entry.launch.argv)}"
+    key = Keys(os.environ).get(entry.api_key_env or "")
+    return f"started by the daemon: {without_keys(' '.join(entry.launch.argv), [key] if key else [])}"

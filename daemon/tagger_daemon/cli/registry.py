@@ -21,8 +21,10 @@ from tagger_daemon.model import Stage, Value
 from tagger_daemon.service.parts import fallbacks_of, registry_of, roles_of
 from tagger_daemon.settings import Settings
 from tagger_daemon.vision.client import ChatClient
+from tagger_daemon.vision.consents import Consents
 from tagger_daemon.vision.dialects import confirmed_digest
 from tagger_daemon.vision.entry import Entry, Registry
+from tagger_daemon.vision.keys import Keys
 from tagger_daemon.vision.pool import key_of
 from tagger_daemon.vision.registry import read_registry
 from tagger_daemon.vision.roles import lacks, resolve_chains, resolve_role
@@ -127,7 +129,8 @@ def conduct(settings: Settings, *, as_json: bool, check: bool) -> Exit:
     """
     listing = gather(settings)
     if check:
-        listing = listing.evolve(seen=asyncio.run(look(listing.registry.entries)))
+        consents = Consents(settings.remote)
+        listing = listing.evolve(seen=asyncio.run(look(listing.registry.entries, consents)))
     if as_json:
         typer.echo(json.dumps(listing.to_json(), indent=2))
     else:
@@ -161,18 +164,18 @@ def gather(settings: Settings) -> Listing:
     return Listing(registry=registry, roles=roles, chains=chains, problems=tuple(problems), seen={})
 
 
-async def look(entries: Sequence[Entry]) -> dict[str, tuple[Seen, ...]]:
-    """Look at every endpoint of every entry, all at once."""
-    looks = (asyncio.gather(*(_look(entry, url) for url in entry.endpoints)) for entry in entries)
+async def look(entries: Sequence[Entry], consents: Consents) -> dict[str, tuple[Seen, ...]]:
+    """Look at every endpoint of every entry, all at once; public ones only if they are agreed to."""
+    looks = (asyncio.gather(*(_look(entry, url, consents) for url in entry.endpoints)) for entry in entries)
     found = await asyncio.gather(*looks)
     return {entry.name: tuple(seen) for entry, seen in zip(entries, found, strict=True)}
 
 
-async def _look(entry: Entry, url: str) -> Seen:
+async def _look(entry: Entry, url: str, consents: Consents) -> Seen:
     if not entry.served_model:
         return Seen(url=url, state="not asked", reason=", ".join(lacks(entry)))
     try:
-        client = ChatClient(url, entry, api_key=key_of(entry, os.environ))
+        client = ChatClient(url, entry, api_key=key_of(entry, Keys(os.environ)), consents=consents)
     except ConfigurationError as error:
         return Seen(url=url, state="not asked", reason=str(error))
     try:

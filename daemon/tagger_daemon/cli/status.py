@@ -232,12 +232,22 @@ def _running(view: View) -> list[RenderableType]:
         parts.append(table)
     if process.get("endpoints"):
         table = Table(
-            "endpoint", "model", "state", "in flight", "asked", "failed", "", box=None, pad_edge=False
+            "endpoint",
+            "model",
+            "place",
+            "state",
+            "in flight",
+            "asked",
+            "failed",
+            "",
+            box=None,
+            pad_edge=False,
         )
         for endpoint in process["endpoints"]:
             table.add_row(
                 shown(endpoint["url"]),
                 shown(endpoint["entry"]),
+                endpoint["place"] or "",
                 endpoint["state"],
                 *(str(endpoint[key]) for key in ("in_flight", "asked", "failed")),
                 shown(endpoint["last_error"] or ""),

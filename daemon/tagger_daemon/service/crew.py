@@ -375,8 +375,8 @@ def _ms(seconds: float) -> int:
 
 
 def _tell_waiting(job: Job, error: TaggerError, decision: retry.Decision) -> None:
-    # What waits for a server or a folder is told once, by the pool or with the folder's pause.
+    # What waits for a server, a consent or a folder is told once, by the pool or with the folder's pause.
     if error.fate is Fate.RETRY:
         logger.info("{}: {}; tried again in {:.0f} s", job.photo.path.name, error, decision.delay)
-    elif error.seconds and str(error) != job.last_error:
+    elif error.fate is not Fate.WAIT and error.seconds and str(error) != job.last_error:
         logger.info("{}: {}", job.photo.path.name, error)

@@ -45,7 +45,9 @@ from tagger_daemon.service.snapshot import Phase, Snapshot, take_snapshot
 from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.settings import Settings
 from tagger_daemon.vision.asker import Asker
+from tagger_daemon.vision.consents import Consents
 from tagger_daemon.vision.image import Preparer
+from tagger_daemon.vision.keys import Keys
 from tagger_daemon.vision.loader import Loader
 from tagger_daemon.vision.pool import Pool
 
@@ -123,9 +125,10 @@ class Daemon:
         metadata = self._metadata(stack)
         await asyncio.to_thread(self._recover, metadata)
 
-        self._pool = Pool(self._cast.distinct, keys=os.environ)
+        keys, consents = Keys(os.environ), Consents(settings.remote)
+        self._pool = Pool(self._cast.distinct, keys=keys, consents=consents)
         stack.push_async_callback(self._pool.close)
-        self._loader = Loader(environ=os.environ)
+        self._loader = Loader(environ=os.environ, keys=keys, consents=consents)
         stack.push_async_callback(self._loader.stop)
         asker = make_asker(settings, self._cast, self._pool)
         preparer = Preparer(settings.image, long_edges=asker.long_edges)
@@ -204,6 +207,7 @@ class Daemon:
             policy=self._policies.of,
             alone=Pairs().alone,
             run=self.run_id,
+            admit=asker.admit,
         )
         return Crew(
             database=self._database,

@@ -55,8 +55,10 @@ from tagger_daemon.service.parts import Cast, cast, make_asker, own_profiles, po
 from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.settings import Settings
 from tagger_daemon.vision.asker import Chat
+from tagger_daemon.vision.consents import Consents, Disclosure
 from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry, Profile
 from tagger_daemon.vision.image import Preparer
+from tagger_daemon.vision.keys import Keys
 from tagger_daemon.vision.loader import Loader
 from tagger_daemon.vision.pool import Pool
 from tagger_daemon.vision.profile import load_profile
@@ -140,7 +142,9 @@ async def preview(
         who = who.evolve(profile=chosen, profiles={})
     photo = _photo(settings, path)
     async with AsyncExitStack() as stack:
-        chat = _Recorder(await _servers(stack, who, use_loader=use_loader, environ=environ) if ask else None)
+        chat = _Recorder(
+            await _servers(stack, settings, who, use_loader=use_loader, environ=environ) if ask else None
+        )
         metadata = _Unwritten(_store(stack, settings))
         asker = make_asker(settings, who, chat)
         preparer = Preparer(settings.image.model_copy(update={"workers": 1}), long_edges=asker.long_edges)
@@ -158,6 +162,7 @@ async def preview(
             policy=policies(settings, who).of,
             alone=lambda *_: nullcontext(),
             run="",
+            admit=asker.admit,
         )
         tagged, problem = await _walk(photo, tools, metadata)
     return Preview(
@@ -206,11 +211,14 @@ def _store(stack: AsyncExitStack, settings: Settings) -> MetadataStore:
     return store
 
 
-async def _servers(stack: AsyncExitStack, who: Cast, *, use_loader: bool, environ: Mapping[str, str]) -> Pool:
-    pool = Pool(who.distinct, keys=environ)
+async def _servers(
+    stack: AsyncExitStack, settings: Settings, who: Cast, *, use_loader: bool, environ: Mapping[str, str]
+) -> Pool:
+    keys, consents = Keys(environ), Consents(settings.remote)
+    pool = Pool(who.distinct, keys=keys, consents=consents)
     stack.push_async_callback(pool.close)
     if use_loader:
-        loader = Loader(environ=environ)
+        loader = Loader(environ=environ, keys=keys, consents=consents)
         stack.push_async_callback(loader.stop)
         await loader.start(who.distinct)
     await pool.start()
@@ -228,12 +236,23 @@ class _Recorder:
         """Tell whether an endpoint of this entry takes requests; with nobody to ask, the first is as good."""
         return self._chat is None or self._chat.available(entry)
 
-    async def chat(self, entry: Entry, request: ChatRequest, *, session: str) -> ChatReply:
+    def tellable(self, entry: Entry, folder: Path) -> Disclosure:
+        """Return what this entry may be told; with nobody to ask, what a server nearby would be."""
+        return Disclosure(folder=folder) if self._chat is None else self._chat.tellable(entry, folder)
+
+    def admit(self, entry: Entry, folder: Path) -> None:
+        """Refuse photos of a folder that may not be sent to this entry."""
+        if self._chat is not None:
+            self._chat.admit(entry, folder)
+
+    async def chat(
+        self, entry: Entry, request: ChatRequest, *, session: str, disclosed: Disclosure
+    ) -> ChatReply:
         """Send one request to an endpoint of this entry."""
         self.exchanges.append(Exchange(entry=entry, request=request, reply=None))
         if self._chat is None:
             return _placeholder(entry, request)
-        reply = await self._chat.chat(entry, request, session=session)
+        reply = await self._chat.chat(entry, request, session=session, disclosed=disclosed)
         self.exchanges[-1] = self.exchanges[-1].evolve(reply=reply)
         return reply
 

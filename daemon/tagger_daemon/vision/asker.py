@@ -7,12 +7,14 @@ import hmac
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Literal, Protocol
 
 from loguru import logger
 
-from tagger_daemon.errors import ReplyError, ServerUnavailable
+from tagger_daemon.errors import NotConsented, ReplyError, ServerUnavailable
 from tagger_daemon.model import Draft, Facts, Origin, Photo, Pictures, Stage
+from tagger_daemon.vision.consents import Disclosure, repeatable, tellable
 from tagger_daemon.vision.dialects import confirmed_digest
 from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry, Profile
 from tagger_daemon.vision.facts import fact_lines
@@ -35,8 +37,16 @@ class Chat(Protocol):
     def available(self, entry: Entry) -> bool:
         """Tell whether an endpoint of this entry takes requests, as far as is known."""
 
-    async def chat(self, entry: Entry, request: ChatRequest, *, session: str) -> ChatReply:
-        """Send one request to an endpoint of this entry."""
+    async def chat(
+        self, entry: Entry, request: ChatRequest, *, session: str, disclosed: Disclosure
+    ) -> ChatReply:
+        """Send one request to an endpoint of this entry that may be told what it tells."""
+
+    def tellable(self, entry: Entry, folder: Path) -> Disclosure:
+        """Return what this entry may be told about photos in a folder."""
+
+    def admit(self, entry: Entry, folder: Path) -> None:
+        """Refuse photos of a folder that may not be sent to this entry."""
 
 
 class Asker:
@@ -60,7 +70,7 @@ class Asker:
         self.chat = chat
         self._long_edge = long_edge
         self._profile_of = profile_of
-        self._hemisphere = hemisphere
+        self.hemisphere = hemisphere
         self._session_key = secrets.token_bytes(32)
 
     @property
@@ -81,10 +91,27 @@ class Asker:
             asker=self,
             profile=self._profile_of(photo),
             picture_urls={edge: picture_url(picture.jpeg) for edge, picture in pictures.items()},
-            facts=fact_lines(facts, hemisphere=self._hemisphere),
+            facts=facts,
+            folder=photo.path.parent,
             session=hmac.new(self._session_key, name, hashlib.sha256).hexdigest()[:32],
             name=photo.path.name,
         )
+
+    def admit(self, photo: Photo, stages: Sequence[Stage]) -> None:
+        """Refuse a photo that may not be sent to anybody who could answer one of these stages.
+
+        Raises:
+            NotConsented: it may not leave the private network.
+        """
+        for stage in stages:
+            chain, refusals = self.chains[stage], []
+            for entry in chain:
+                try:
+                    self.chat.admit(entry, photo.path.parent)
+                except NotConsented as error:
+                    refusals.append(error)
+            if len(refusals) == len(chain):
+                raise refusals[0]
 
 
 class Conversation:
@@ -96,7 +123,8 @@ class Conversation:
         asker: Asker,
         profile: Profile,
         picture_urls: Mapping[int, str],
-        facts: Sequence[str],
+        facts: Facts,
+        folder: Path,
         session: str,
         name: str,
     ) -> None:
@@ -104,6 +132,7 @@ class Conversation:
         self._profile = profile
         self._picture_urls = picture_urls
         self._facts = facts
+        self._folder = folder
         self._session = session
         self._name = name
 
@@ -151,17 +180,18 @@ class Conversation:
         return chain[0], await self._send_to(chain[0], stage, draft, attempt)
 
     async def _send_to(self, entry: Entry, stage: Stage, draft: Draft, attempt: int) -> ChatReply:
+        disclosed = self._asker.chat.tellable(entry, self._folder)
         request = build_request(
             stage,
             picture_url=self._picture_urls[self._asker.long_edge_for(entry)],
-            facts=self._facts,
-            draft=draft,
+            facts=fact_lines(tellable(self._facts, disclosed), hemisphere=self._asker.hemisphere),
+            draft=repeatable(draft, entry, disclosed),
             profile=self._profile,
             entry=entry,
             max_keywords=self._asker.max_keywords,
             attempt=attempt,
         )
-        return await self._asker.chat.chat(entry, request, session=self._session)
+        return await self._asker.chat.chat(entry, request, session=self._session, disclosed=disclosed)
 
     def _judge(self, stage: Stage, reply: ChatReply) -> str | tuple[str, ...]:
         if stage is Stage.KEYWORDS:

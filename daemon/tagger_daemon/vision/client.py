@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -27,9 +28,12 @@ from tagger_daemon.errors import (
     TaggerError,
 )
 from tagger_daemon.vision.body import chat_body, pictures_of, texts_of
+from tagger_daemon.vision.consents import Consents
 from tagger_daemon.vision.dialects import COMMON_LISTING, DIALECTS, Dialect
-from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry
+from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry, Place
 from tagger_daemon.vision.failures import failure
+from tagger_daemon.vision.keys import tells_key, without_keys
+from tagger_daemon.vision.network import Resolver, Route, Transport, resolve
 from tagger_daemon.vision.wire import Usage, called, listed, one_line, read_completion
 
 #: Seconds that a look at a server's health may take.
@@ -54,6 +58,9 @@ _HEADERS: Final = frozenset(
 #: Ends of an answer that are none: the server stopped (vLLM says so with status 200 while it shuts down), or
 #: only loaded or unloaded the model (Ollama).
 _STOPPED: Final = frozenset({"abort", "load", "unload"})
+
+#: No connection came about at all.
+_NO_CONNECTION: Final = (httpx2.ConnectError, httpx2.ConnectTimeout)
 
 #: What a connection does that the server closed just as it was used again.
 _STALE: Final = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
@@ -101,8 +108,12 @@ class ChatClient:
         *,
         api_key: str | None,
         clock: Callable[[], float] = time.monotonic,
+        consents: Consents | None = None,
+        resolve: Resolver = resolve,
     ) -> None:
         """Prepare to ask `endpoint` (a base URL ending in /v1); nothing is sent yet.
+
+        `consents` says which endpoints outside the private network may be asked: none, if it is not given.
 
         Raises:
             ConfigurationError: the key cannot be sent in an HTTP header, or the endpoint names no host.
@@ -115,6 +126,7 @@ class ChatClient:
         self._affinity = entry.affinity_header or AFFINITY_HEADER
         self._secret = _checked_key(api_key, entry)
         self._clock = clock
+        self._route = Route(endpoint, entry, consents=consents or Consents(), resolve=resolve)
         self._reused = self._connections(keep=entry.limits.max)
         self._fresh = self._connections(keep=0)
         try:
@@ -122,6 +134,21 @@ class ChatClient:
             self._sdk_fresh = self._speak_through(self._fresh)
         except httpx2.InvalidURL as error:
             raise ConfigurationError(f"{endpoint} (of {entry.name!r}) cannot be asked: {error}") from error
+        # With OPENAI_LOG=debug in the environment, the SDK would log requests, pictures included.
+        logging.getLogger("openai").setLevel(logging.WARNING)
+
+    @property
+    def place(self) -> Place | None:
+        """How what is sent is to be treated: by where the endpoint is; None before it was first found."""
+        return self._route.place
+
+    def regard_as_public(self, reason: str) -> None:
+        """Treat the endpoint as public from now on, wherever it is: it passes on to somewhere else.
+
+        Raises:
+            NotConsented: and nobody has agreed that photos are sent to it; `chat` and `ready` say so too.
+        """
+        self._route.regard_as_public(reason)
 
     async def chat(self, request: ChatRequest, *, session: str) -> ChatReply:
         """Ask once, within `entry.timeouts.stage` seconds of wall clock.
@@ -132,11 +159,13 @@ class ChatClient:
         Raises:
             ServerUnavailable: nothing answers, or the server is loading, overloaded, stopping or broken.
             ServerMisconfigured: the server answers, but not for us: key refused, model unknown or another,
-                a redirect, a prompt that it cut.
+                a redirect, a prompt that it cut. Or it is not where it should be.
+            NotConsented: it is public, and no photos may be sent to it; which may, the pool knows.
             RequestRejected: the server refuses this very request.
             ReplyTimeout: no whole answer in time.
             ReplyMalformed: the answer is not a chat completion, or longer than `LONGEST_ANSWER`.
         """
+        self._route.check_consent()
         started = self._clock()
         try:
             async with asyncio.timeout(self.entry.timeouts.stage):
@@ -145,7 +174,9 @@ class ChatClient:
             # The SDK's error quotes the server, and a server may quote the key: it is not passed on.
             raise self._refusal(error.response) from None
         except APIConnectionError as error:
-            raise self._broken(error.__cause__) from error.__cause__
+            broken = self._broken(error.__cause__)
+            # What else it was may quote the server, and the server the key.
+            raise broken from error.__cause__ if isinstance(error.__cause__, _NO_CONNECTION) else None
         except TimeoutError as error:
             raise self._too_late() from error
         reply = self._reply(response.content, self._clock() - started)
@@ -159,7 +190,9 @@ class ChatClient:
 
         Raises:
             ServerUnavailable: nothing answers, or the server says that it is not ready.
-            ServerMisconfigured: it answers, but not for us: another model, key refused, no model server.
+            ServerMisconfigured: it answers, but not for us: another model, key refused, no model server. Or
+                it is not where it should be.
+            NotConsented: it is public, and no photos may be sent to it.
         """
         async with self._probing():
             healthy = await self._look_at_health()
@@ -196,15 +229,16 @@ class ChatClient:
 
     def _connections(self, *, keep: int) -> httpx2.AsyncClient:
         timeouts = self.entry.timeouts
+        limits = httpx2.Limits(
+            max_connections=None,  # whoever asks keeps to `entry.limits`
+            max_keepalive_connections=keep,
+            keepalive_expiry=KEEPALIVE_SECONDS,
+        )
         return _Connections(
+            transport=Transport(self._route, url=self.endpoint, limits=limits),
             follow_redirects=False,
             trust_env=False,  # a proxy variable must not divert photos
             timeout=httpx2.Timeout(timeouts.stage, connect=timeouts.connect),
-            limits=httpx2.Limits(
-                max_connections=None,  # whoever asks keeps to `entry.limits`
-                max_keepalive_connections=keep,
-                keepalive_expiry=KEEPALIVE_SECONDS,
-            ),
             event_hooks={"request": [self._dress]},
         )
 
@@ -244,6 +278,11 @@ class ChatClient:
         except ValidationError as error:
             raise ReplyMalformed(f"{self._who} sent an answer that is not a chat completion") from error
         choice, usage = completion.choices[0], completion.usage or Usage()
+        message = choice.message
+        told = (message.content, message.reasoning, message.reasoning_content, message.refusal)
+        # Answers and the model's name go into photos and the audit.
+        if any(tells_key(text, self._secret) for text in (*told, completion.model, choice.finish_reason)):
+            raise ReplyMalformed(f"{self._who} sent an answer with our key in it")
         return ChatReply(
             text=choice.message.content or "",
             finish_reason=choice.finish_reason,
@@ -268,7 +307,7 @@ class ChatClient:
         """Compare who answered with who was asked, where the server takes any name."""
         if not self.dialect.checks_model and reply.model not in self._names:
             raise ServerMisconfigured(
-                f"{self._who} answers as {reply.model}, but {self.entry.name!r} asks for "
+                f"{self._who} answers as {self._harmless(reply.model)}, but {self.entry.name!r} asks for "
                 f"{self.entry.served_model!r}"
             )
 
@@ -308,8 +347,22 @@ class ChatClient:
         if isinstance(cause, _TooLong):
             return ReplyMalformed(f"{self._who} sent an answer {cause}")
         if isinstance(cause, _STALE):
-            return ServerFailed(f"{self._who} broke off the conversation: {_cause(cause)}")
-        return ServerUnavailable(f"{self._who} cannot be reached: {_cause(cause)}")
+            return ServerFailed(f"{self._who} broke off the conversation: {self._cause(cause)}")
+        if isinstance(cause, TaggerError):
+            return cause  # no connection was wanted: see `Route`
+        return ServerUnavailable(f"{self._who} cannot be reached: {self._cause(cause)}")
+
+    def _cause(self, error: BaseException | None) -> str:
+        """Return a connection's failure in a few words."""
+        if isinstance(error, httpx2.ConnectTimeout):
+            return "no connection in time"
+        if isinstance(error, _STALE):
+            return "it closed the connection without an answer"
+        return self._harmless(str(error)) or "the connection failed"
+
+    def _harmless(self, words: str) -> str:
+        """Return foreign words as one line that may be told to anybody."""
+        return one_line(without_keys(words, [self._secret] if self._secret else []))
 
     def _too_late(self) -> ReplyTimeout:
         return ReplyTimeout(f"{self._who} did not answer within {self.entry.timeouts.stage:g} s")
@@ -317,15 +370,17 @@ class ChatClient:
     @asynccontextmanager
     async def _probing(self) -> AsyncIterator[None]:
         """Give whatever is looked at inside `PROBE_SECONDS`, and word what keeps it from being seen."""
+        self._route.check_consent()
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 yield
         except (TimeoutError, httpx2.ReadTimeout) as error:
             raise ServerUnavailable(f"{self._who} does not answer") from error
         except httpx2.TransportError as error:
-            raise ServerUnavailable(f"{self._who} cannot be reached: {_cause(error)}") from error
-        except httpx2.DecodingError as error:
-            raise ServerMisconfigured(f"{self._who} sends answers that cannot be decompressed") from error
+            unavailable = ServerUnavailable(f"{self._who} cannot be reached: {self._cause(error)}")
+            raise unavailable from error if isinstance(error, _NO_CONNECTION) else None
+        except httpx2.DecodingError:
+            raise ServerMisconfigured(f"{self._who} sends answers that cannot be decompressed") from None
         except _TooLong as error:
             raise ServerMisconfigured(f"{self._who} sends answers {error}") from error
 
@@ -349,7 +404,7 @@ class ChatClient:
             raise ServerMisconfigured(f"{self._who} is no model server that we know: it lists no models")
         names = called(listing, self.entry.served_model)
         if listing and not names:
-            others = one_line(", ".join(name for name, *_ in listing))
+            others = self._harmless(", ".join(name for name, *_ in listing))
             raise ServerMisconfigured(
                 f"{self._who} serves {others}, but {self.entry.name!r} asks for {self.entry.served_model!r}"
             )
@@ -367,7 +422,7 @@ class ChatClient:
 
 def nothing_listens(error: ServerUnavailable) -> bool:
     """Tell whether no connection came about at all: refused, no such host, no route."""
-    return isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
+    return isinstance(error.__cause__, _NO_CONNECTION)
 
 
 def _checked_key(api_key: str | None, entry: Entry) -> str | None:
@@ -380,12 +435,3 @@ def _checked_key(api_key: str | None, entry: Entry) -> str | None:
             f"the key of {entry.name!r} (in {entry.api_key_env}) is empty, or has blanks or line breaks in it"
         )
     return api_key
-
-
-def _cause(error: BaseException | None) -> str:
-    """Return a connection's failure in a few words."""
-    if isinstance(error, httpx2.ConnectTimeout):
-        return "no connection in time"
-    if isinstance(error, _STALE):
-        return "it closed the connection without an answer"
-    return one_line(str(error)) or "the connection failed"

@@ -13,8 +13,13 @@ from tagger_daemon.model import Stage, Value
 class Launch(Value):
     """How the loader starts a server of this entry."""
 
-    argv: tuple[str, ...]  # no shell; `{port}` stands for the endpoint's port, `{python}` for our interpreter
-    env: Mapping[str, str] = field(default_factory=dict)  # added to a minimal environment
+    # Neither shows in a `repr`: some people write keys into them.
+    argv: tuple[str, ...] = field(
+        repr=False
+    )  # no shell; `{port}` stands for the endpoint's port, `{python}` for our interpreter
+    env: Mapping[str, str] = field(
+        default_factory=dict, repr=False
+    )  # added to a minimal environment; `{key}` stands for the entry's key
     health: str = "/health"  # path under the server's root that answers 200 once it is ready
     ready_seconds: float = 600  # from start to health, weights included
 

@@ -21,6 +21,7 @@ from tagger_daemon.errors import (
     TaggerError,
 )
 from tagger_daemon.vision.entry import Entry
+from tagger_daemon.vision.keys import without_keys
 from tagger_daemon.vision.wire import one_line, server_words
 
 #: Longest time that a server may ask to be left alone, seconds. A mistaken header must not stop an endpoint
@@ -71,10 +72,7 @@ def failure(
         who: the server, as messages name it.
         key: what must not be told, should the server quote it.
     """
-    words = server_words(content)
-    if key:
-        words = words.replace(key, "[key]")
-    words = one_line(words)
+    words = one_line(without_keys(server_words(content), [key] if key else []))
     said = f" ({status}{': ' if words else ''}{words})"
     reason = content[:_SEARCHED].decode(errors="replace")
     if 300 <= status < 400:

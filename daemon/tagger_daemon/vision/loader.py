@@ -25,7 +25,9 @@ from tagger_daemon.errors import ConfigurationError, ServerMisconfigured, Server
 from tagger_daemon.model import Value
 from tagger_daemon.vision.child import Child, LogTail
 from tagger_daemon.vision.client import ChatClient, nothing_listens
+from tagger_daemon.vision.consents import Consents
 from tagger_daemon.vision.entry import Entry, Launch
+from tagger_daemon.vision.keys import without_keys
 from tagger_daemon.vision.wire import one_line
 
 #: Seconds between two looks at a server that is starting: the first and the most.
@@ -48,6 +50,9 @@ STABLE: Final = 60.0
 #: What a server gets of our environment; the rest, keys above all, is none of its business.
 _PASSED_ON: Final = re.compile(r"PATH|HOME|LANG|LD_LIBRARY_PATH|(CUDA|HF)_.*")
 
+#: Variables whose values are nobody's business, whoever they are meant for.
+_SECRET: Final = re.compile(r".*(KEY|TOKEN|SECRET|PASSWORD)S?", re.IGNORECASE)
+
 ServerState = Literal["starting", "running", "adopted", "backing-off", "stopped"]
 
 
@@ -66,12 +71,25 @@ class ServerStatus(Value):
 class Loader:
     """Looks after the servers of all entries that say how to launch one."""
 
-    def __init__(self, *, environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        environ: Mapping[str, str],
+        keys: Mapping[str, str] | None = None,
+        consents: Consents | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Prepare; nothing is started yet.
 
-        `environ` is the daemon's own environment: keys are looked up in it, and a small part is handed on.
+        Args:
+            environ: the daemon's own environment, of which a small part is handed on.
+            keys: where keys are looked up; by default in `environ`.
+            consents: which endpoints may be asked that send photos on to somewhere else.
+            clock: seconds.
         """
         self._environ = environ
+        self._keys = environ if keys is None else keys
+        self._consents = consents
         self._clock = clock
         self._servers: list[_Server] = []
 
@@ -87,7 +105,15 @@ class Loader:
             ServerUnavailable: a server is not ready after its `ready_seconds`.
         """
         self._servers = [
-            _Server(entry, entry.launch, url, self._environ, self._clock)
+            _Server(
+                entry,
+                entry.launch,
+                url,
+                environ=self._environ,
+                key=self._keys.get(entry.api_key_env or ""),
+                consents=self._consents,
+                clock=self._clock,
+            )
             for entry in {entry.name: entry for entry in entries}.values()
             if entry.launch is not None
             for url in entry.endpoints
@@ -112,15 +138,26 @@ class _Server:
     """One server: at most one process of ours at a time."""
 
     def __init__(
-        self, entry: Entry, launch: Launch, url: str, environ: Mapping[str, str], clock: Callable[[], float]
+        self,
+        entry: Entry,
+        launch: Launch,
+        url: str,
+        *,
+        environ: Mapping[str, str],
+        key: str | None,
+        consents: Consents | None,
+        clock: Callable[[], float],
     ) -> None:
         self._entry = entry
         self._name = repr(entry.name)
         self._launch = launch
         self._url = url
         self._port = _loopback_port(entry, url)
-        self._environment = {k: v for k, v in environ.items() if _PASSED_ON.fullmatch(k)} | dict(launch.env)
-        self._client = ChatClient(url, entry, api_key=environ.get(entry.api_key_env or ""))
+        given = {name: value.replace("{key}", key or "") for name, value in launch.env.items()}
+        self._environment = {name: environ[name] for name in environ if _is_passed_on(name)} | given
+        secrets = {key or "", *(given[name] for name in given if _SECRET.fullmatch(name))}
+        self._secrets = secrets - {""}
+        self._client = ChatClient(url, entry, api_key=key, consents=consents)
         self._clock = clock
         self._tail = LogTail()
         self._child: Child | None = None
@@ -135,7 +172,7 @@ class _Server:
             pid=self._child.pid if self._child else None,
             state=self._state,
             restarts=self._restarts,
-            log_tail=self._tail.lines(),
+            log_tail=self._said(),
         )
 
     async def begin(self) -> None:
@@ -235,6 +272,12 @@ class _Server:
         return False
 
     async def _spawn(self) -> Child:
+        if any(secret in word for secret in self._secrets for word in self._launch.argv):
+            logger.warning(
+                "{}: a key stands in launch.argv, where every user of this machine can read it; hand it over"
+                " in launch.env, where {{key}} stands for it",
+                self._name,
+            )
         argv = [
             word.replace("{port}", str(self._port)).replace("{python}", sys.executable)
             for word in self._launch.argv
@@ -280,13 +323,21 @@ class _Server:
 
     @property
     def _last_words(self) -> str:
-        lines = self._tail.lines()
+        lines = self._said()
         return f"; its last words: {one_line(lines[-1])}" if lines else ""
+
+    def _said(self) -> tuple[str, ...]:
+        """Return its last lines of output, without keys: some servers print what they were started with."""
+        return tuple(without_keys(line, self._secrets) for line in self._tail.lines())
 
     async def _end(self) -> None:
         if self._child is not None:
             await self._child.end()
             self._child = None
+
+
+def _is_passed_on(name: str) -> bool:
+    return bool(_PASSED_ON.fullmatch(name)) and not _SECRET.fullmatch(name)
 
 
 def _loopback_port(entry: Entry, url: str) -> int:

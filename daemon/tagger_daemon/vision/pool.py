@@ -10,12 +10,14 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Literal
 
 from loguru import logger
 
 from tagger_daemon.errors import (
     ConfigurationError,
+    NotConsented,
     ReplyTimeout,
     RequestRejected,
     ServerFailed,
@@ -25,7 +27,10 @@ from tagger_daemon.errors import (
 )
 from tagger_daemon.model import Value
 from tagger_daemon.vision.client import ChatClient, nothing_listens
-from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry
+from tagger_daemon.vision.consents import Consents, Disclosure, not_agreed
+from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry, Place
+from tagger_daemon.vision.keys import looks_like_a_name
+from tagger_daemon.vision.network import Resolver, resolve
 
 #: Failures in a row that close an endpoint to photos. One is enough where nothing listens at all.
 TOLERATED: Final = 3
@@ -39,6 +44,11 @@ PAUSE_MOST: Final = 3.0
 #: Seconds between two looks at an endpoint that refuses us: it takes a person to change that.
 PAUSE_REFUSED: Final = 30.0
 
+#: Seconds until a photo is looked at again that may not be sent to any endpoint, and one that may be sent to
+#: some, of which none is up. It takes a person and a new start to change the first.
+PAUSE_BARRED: Final = 3600.0
+PAUSE_BARRED_ELSEWHERE: Final = 60.0
+
 State = Literal["unknown", "up", "down", "refused"]
 
 
@@ -48,6 +58,7 @@ class EndpointStatus(Value):
 
     entry: str  # name of the registry entry
     url: str  # base URL
+    place: Place | None  # how what is sent to it is treated; None: not found yet
     state: State  # unknown: not looked at yet; refused: answers, but not for us
     in_flight: int  # requests under way
     asked: int  # requests sent to it so far
@@ -73,6 +84,7 @@ class _Endpoint:
     pause: float = PAUSE
     last_error: str | None = None
     watch: asyncio.Task[None] | None = None
+    announced: set[Path] = field(default_factory=set)  # folders of which it was told that photos go there
 
     def rank(self, session: str) -> bytes:
         """Return this endpoint's weight for a session: the highest of all is the session's own."""
@@ -82,6 +94,7 @@ class _Endpoint:
         return EndpointStatus(
             entry=self.entry.name,
             url=self.url,
+            place=self.client.place,
             state=self.state,
             in_flight=self.in_flight,
             asked=self.asked,
@@ -100,22 +113,29 @@ class Pool:
         *,
         clock: Callable[[], float] = time.monotonic,
         keys: Mapping[str, str],
+        consents: Consents | None = None,
+        resolve: Resolver = resolve,
     ) -> None:
         """Prepare to ask the endpoints of `entries`; nothing is sent yet.
 
-        `keys` maps the names that entries give in `api_key_env` to keys, as the environment does.
+        `keys` maps the names that entries give in `api_key_env` to keys, as the environment does. `consents`
+        says which photos may be sent to endpoints outside the private network: none, if it is not given.
 
         Raises:
             ConfigurationError: an entry's key is missing or cannot be sent.
         """
         self._clock = clock
+        self._consents = consents = consents or Consents()
         self._changed = asyncio.Event()
+        self._told: set[tuple[str, Path]] = set()  # entries and folders of which it was told that they wait
         now = clock()
+
+        def client(url: str, entry: Entry) -> ChatClient:
+            key = key_of(entry, keys)
+            return ChatClient(url, entry, api_key=key, clock=clock, consents=consents, resolve=resolve)
+
         self._endpoints = {
-            entry.name: [
-                _Endpoint(entry, url, ChatClient(url, entry, api_key=key_of(entry, keys), clock=clock), now)
-                for url in entry.endpoints
-            ]
+            entry.name: [_Endpoint(entry, url, client(url, entry), now) for url in entry.endpoints]
             for entry in {entry.name: entry for entry in entries}.values()
         }
 
@@ -131,27 +151,74 @@ class Pool:
         await asyncio.gather(*watches, return_exceptions=True)
         await asyncio.gather(*(endpoint.client.close() for endpoint in self._all()))
 
-    async def chat(self, entry: Entry, request: ChatRequest, *, session: str) -> ChatReply:
+    async def chat(
+        self,
+        entry: Entry,
+        request: ChatRequest,
+        *,
+        session: str,
+        disclosed: Disclosure = Disclosure(),  # noqa: B008 - frozen
+    ) -> ChatReply:
         """Ask an endpoint of `entry`; where one is down, the next is tried at once.
 
         All requests of one session (one photo) go to the same endpoint while that is up and has room, so that
         the server finds the photo in its cache. With every endpoint busy, this waits for room.
 
+        Args:
+            entry: whose endpoints are asked.
+            request: what is asked.
+            session: names the photo.
+            disclosed: what the request tells besides the picture; an endpoint that may not be told is passed
+                over.
+
         Raises:
             ServerUnavailable: no endpoint takes requests now.
+            NotConsented: no endpoint does that the photo may be sent to.
             ServerMisconfigured: no endpoint does, and all of them because they refuse us.
             RequestRejected, ReplyError: as `ChatClient.chat`.
         """
         tried: set[_Endpoint] = set()
         while True:
-            endpoint = await self._room(entry, session, tried)
+            endpoint = await self._room(entry, session, disclosed, tried)
             try:
+                self._announce(endpoint, disclosed)
                 return await self._ask(endpoint, request, session)
             except ServerUnavailable:
                 tried.add(endpoint)  # which keeps the reason, should no other have room for us
             finally:
                 endpoint.in_flight -= 1
                 self._tell()
+
+    def tellable(self, entry: Entry, folder: Path) -> Disclosure:
+        """Return what an entry may be told about photos in a folder, whichever of its endpoints answers.
+
+        Where it is all the same for every endpoint, the prompts of a photo begin alike for all of them.
+        """
+        public = [one.url for one in self._endpoints[entry.name] if one.client.place == "public"]
+        agreed = [said for url in public if (said := self._consents.agreed(url, folder))]
+        return Disclosure(
+            folder=folder,
+            people=all(said.people for said in agreed),
+            places=all(said.places for said in agreed),
+        )
+
+    def admit(self, entry: Entry, folder: Path) -> None:
+        """Refuse a photo that may not be sent to any endpoint of `entry`, before any work is put into it.
+
+        That is logged once for each folder.
+
+        Raises:
+            NotConsented: says what a person has to add to the configuration.
+        """
+        barred = self._barred(
+            self._endpoints[entry.name], Disclosure(folder=folder, people=False, places=False)
+        )
+        if barred is None:
+            return
+        if (entry.name, folder) not in self._told:
+            self._told.add((entry.name, folder))
+            logger.warning("{}: {}", entry.name, barred)
+        raise barred
 
     def available(self, entry: Entry) -> bool:
         """Tell whether an endpoint of `entry` takes requests, as far as is known."""
@@ -174,16 +241,45 @@ class Pool:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def _room(self, entry: Entry, session: str, tried: set[_Endpoint]) -> _Endpoint:
+    def _may(self, endpoint: _Endpoint, disclosed: Disclosure) -> bool:
+        """Tell whether a photo may be sent to an endpoint, with what is told of it."""
+        return endpoint.client.place != "public" or self._consents.permit(endpoint.url, disclosed)
+
+    def _barred(self, endpoints: Sequence[_Endpoint], disclosed: Disclosure) -> NotConsented | None:
+        """Return why a photo gets no answer though endpoints may be up: because it may not be sent there."""
+        barred = [one for one in endpoints if not self._may(one, disclosed)]
+        others = [one for one in endpoints if one not in barred]
+        if not barred or any(one.state == "up" for one in others):
+            return None
+        reasons = [not_agreed(one.url, disclosed.folder) for one in barred]
+        reasons += [_reason(one) for one in others]
+        return NotConsented("; ".join(reasons), seconds=PAUSE_BARRED_ELSEWHERE if others else PAUSE_BARRED)
+
+    def _announce(self, endpoint: _Endpoint, disclosed: Disclosure) -> None:
+        """Say once that photos of a folder leave the private network."""
+        agreed = self._consents.agreed(endpoint.url, disclosed.folder)
+        if endpoint.client.place != "public" or agreed is None or agreed.folder in endpoint.announced:
+            return
+        assert agreed.folder is not None
+        endpoint.announced.add(agreed.folder)
+        logger.warning("photos of {} are sent to {}, outside your network", agreed.folder, endpoint.url)
+
+    async def _room(
+        self, entry: Entry, session: str, disclosed: Disclosure, tried: set[_Endpoint]
+    ) -> _Endpoint:
         """Take a place at an endpoint that has room: the session's own, or the next in its order.
 
         The order is a rendezvous hash: an endpoint that goes or comes moves no sessions but its own.
         """
         ranked = sorted(self._endpoints[entry.name], key=lambda one: one.rank(session), reverse=True)
         while True:
-            usable = [endpoint for endpoint in ranked if endpoint.state == "up" and endpoint not in tried]
+            usable = [
+                endpoint
+                for endpoint in ranked
+                if endpoint.state == "up" and endpoint not in tried and self._may(endpoint, disclosed)
+            ]
             if not usable:
-                raise self._nobody(entry, ranked)
+                raise self._barred(ranked, disclosed) or self._nobody(entry, ranked)
             for endpoint in usable:
                 if endpoint.in_flight < entry.limits.max:
                     endpoint.in_flight += 1
@@ -192,7 +288,7 @@ class Pool:
 
     def _nobody(self, entry: Entry, endpoints: Sequence[_Endpoint]) -> ServerUnavailable:
         kind = ServerMisconfigured if all(one.state == "refused" for one in endpoints) else ServerUnavailable
-        reasons = "; ".join(one.last_error or f"{one.url} was not looked at yet" for one in endpoints)
+        reasons = "; ".join(map(_reason, endpoints))
         return kind(f"no server takes requests for {entry.name!r}: {reasons}")
 
     async def _ask(self, endpoint: _Endpoint, request: ChatRequest, session: str) -> ChatReply:
@@ -289,5 +385,14 @@ def key_of(entry: Entry, keys: Mapping[str, str]) -> str | None:
     if entry.api_key_env is None:
         return None
     if entry.api_key_env not in keys:
-        raise ConfigurationError(f"{entry.name!r} needs the key in {entry.api_key_env}, which is not set")
+        # The key itself may stand there by mistake.
+        name = entry.api_key_env if looks_like_a_name(entry.api_key_env) else "its api_key_env"
+        raise ConfigurationError(
+            f"{entry.name!r} needs the key in {name}, which is not set, neither in the environment nor as a"
+            " credential of systemd (LoadCredential)"
+        )
     return keys[entry.api_key_env]
+
+
+def _reason(endpoint: _Endpoint) -> str:
+    return endpoint.last_error or f"{endpoint.url} was not looked at yet"
