@@ -15,6 +15,7 @@ from typing import Protocol
 from tagger_daemon.errors import EmbeddingRefused, PhotoChanged, PhotoGone
 from tagger_daemon.metadata.fields import read_name
 from tagger_daemon.metadata.ownership import judged_by, known, nothing_to_do, still_good, wanted
+from tagger_daemon.metadata.words import persons_words
 from tagger_daemon.model import (
     Annotation,
     Draft,
@@ -126,7 +127,8 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
     stages = wanted(existing, policy)
     draft = job.draft if job.draft != Draft() else still_good(memory.answers, policy)
     if draft.missing(stages):
-        draft = await _ask(job, tools, steps, existing, draft, stages)
+        told = existing.evolve(facts=persons_words(existing, memory, policy))
+        draft = await _ask(job, tools, steps, told, draft, stages)
 
     with steps("write"):
         try:
