@@ -227,7 +227,7 @@ Pictures = Mapping[int, Picture]  # one photo by the longer side, in pixels, tha
 class Facts(Value):
     """What is known about a photo without looking at it; each only where it can be trusted."""
 
-    taken: str | None = None  # local date and time of the exposure, ISO 8601 without zone
+    taken: str | None = None  # date and time of the exposure as clocks there showed it, ISO 8601 without zone
     latitude: float | None = None  # degrees, north positive; tells the season's hemisphere, never sent
     place: tuple[str, ...] = ()  # names already in the metadata: sublocation, city, state, country
     focal_length_35mm: float | None = None  # millimetres, as on full-frame film
@@ -235,10 +235,11 @@ class Facts(Value):
     f_number: float | None = None
     iso: int | None = None
     flash_fired: bool | None = None
+    macro: bool | None = None  # the camera was focused in its macro range
     people: tuple[str, ...] = ()  # named by a person: PersonInImage, regions of faces
     keywords: tuple[str, ...] = ()  # a person's own, none of ours
     caption: str | None = None  # a person's own title or description, none of ours
-    folders: tuple[str, ...] = ()  # names of the folders from the watch folder down
+    folders: tuple[str, ...] = ()  # names of those below the watch folder, the outermost first
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Protocol
 from tagger_daemon.errors import EmbeddingRefused, PhotoChanged, PhotoGone
 from tagger_daemon.metadata.fields import read_name
 from tagger_daemon.metadata.ownership import judged_by, known, nothing_to_do, still_good, wanted
+from tagger_daemon.metadata.words import persons_words
 from tagger_daemon.model import (
     Annotation,
     Draft,
@@ -120,7 +121,7 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
     with steps("read"):
         await asyncio.to_thread(_check_unchanged, photo, tools)
         existing = await asyncio.to_thread(tools.metadata.read, photo)
-        existing, memory = await _recognised(existing, tools)
+        existing, memory = await recognised(existing, tools)
     # What was taken back stays so, also where answers were left that had not been written yet.
     at_the_beginning = job.draft == Draft() or memory.undone_at is not None
     if at_the_beginning and (reason := nothing_to_do(existing, memory, policy)):
@@ -129,7 +130,8 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
     stages = wanted(existing, policy)
     draft = job.draft if job.draft != Draft() else still_good(memory.answers, policy)
     if draft.missing(stages):
-        draft = await _ask(job, tools, steps, existing, draft, stages)
+        told = existing.evolve(facts=persons_words(existing, memory, policy))
+        draft = await _ask(job, tools, steps, told, draft, stages)
 
     with steps("write"):
         try:
@@ -186,7 +188,7 @@ def _check_unchanged(photo: Photo, tools: Tools) -> None:
         raise PhotoChanged(f"{photo.path.name} has changed since it was queued")
 
 
-async def _recognised(existing: Existing, tools: Tools) -> tuple[Existing, Memory]:
+async def recognised(existing: Existing, tools: Tools) -> tuple[Existing, Memory]:
     """Say which picture this is, and what is known of it.
 
     A tagged photo's marker tells, and it need not be read to its end for that. Where more depends on it than

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tagger_daemon.model import Draft, Facts, Origin, Stage
+from tagger_daemon.model import Draft, Origin, Stage
 from tagger_daemon.settings import RemoteSettings
 from tagger_daemon.vision.consents import (
     Consents,
@@ -16,20 +16,10 @@ from tagger_daemon.vision.consents import (
     how_to_agree,
     not_agreed,
     repeatable,
-    tellable,
 )
 from tagger_daemon.vision.entry import Entry
 
 URL = "https://api.example.com/v1"
-FACTS = Facts(
-    taken="2026-05-01T12:00:00",
-    place=("Pier 39", "San Francisco"),
-    people=("Anna",),
-    keywords=("wedding",),
-    caption="Anna on the pier",
-    folders=("Anna's wedding",),
-    iso=100,
-)
 
 
 def agreed(*folders: str, **changes: Any) -> RemoteSettings:
@@ -106,22 +96,6 @@ def test_what_a_person_has_to_add_is_valid_and_does_what_it_says() -> None:
     assert not_agreed(URL, folder).endswith(advice)
     added = RemoteSettings(**tomllib.loads(advice.replace(", ", "\n"))["remote"][0])
     assert Consents([added]).permit(URL, Disclosure(folder=folder, people=False, places=False))
-
-
-@pytest.mark.parametrize(
-    ("people", "places", "left"),
-    [
-        (True, True, {"people", "place", "keywords", "caption", "folders"}),
-        (True, False, {"people"}),
-        (False, True, {"place"}),
-        (False, False, set()),
-    ],
-)
-def test_facts_that_may_not_be_told_are_left_out(people: bool, places: bool, left: set[str]) -> None:
-    told = tellable(FACTS, Disclosure(people=people, places=places))
-    names = ("people", "place", "keywords", "caption", "folders")
-    assert {name for name in names if getattr(told, name)} == left
-    assert (told.taken, told.iso) == (FACTS.taken, FACTS.iso)
 
 
 def test_an_answer_of_somebody_who_was_told_names_is_not_repeated_to_somebody_who_is_not() -> None:

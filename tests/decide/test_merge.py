@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tagger_daemon.metadata.fields import clean_line, clean_text, cut_at_word, cut_bytes, exiftool_date
+from tagger_daemon.metadata.fields import clean_line, clean_text, cut_bytes, exiftool_date
 from tagger_daemon.metadata.merge import clean_keyword, distinct, for_iim, key, merge, union
 
 words = st.lists(st.text(max_size=90), max_size=8)
@@ -187,14 +187,7 @@ def test_a_title_is_one_line() -> None:
 
 @given(st.text(), st.integers(min_value=1, max_value=300))
 def test_cuts_never_exceed_their_length(text: str, length: int) -> None:
-    assert len(cut_at_word(text, length)) <= length
     assert len(cut_bytes(clean_text(text), length).encode()) <= length
-
-
-def test_alternative_text_is_cut_between_words() -> None:
-    assert cut_at_word("one two three", 8) == "one two"
-    assert cut_at_word("one two three", 7) == "one two"
-    assert cut_at_word("onetwothree", 4) == "onet"
 
 
 def test_dates_are_given_as_exiftool_shows_them() -> None:

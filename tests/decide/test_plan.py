@@ -482,3 +482,38 @@ def test_sound_sidecars_pass(content: bytes) -> None:
 def test_sidecars_that_cannot_be_rewritten_are_refused_with_a_reason(content: bytes, reason: str) -> None:
     with pytest.raises(WriteRefused, match=rf"^the sidecar IMG\.xmp {reason}"):
         check_sidecar(content, "IMG.xmp")
+
+
+LONG = "A white hotel stands in St. Moritz. " * 9
+
+
+def test_alternative_text_that_is_too_long_loses_whole_sentences() -> None:
+    writes = planned(ANSWERS.evolve(caption=LONG))
+    assert writes[TITLE] == LONG.strip()
+    assert writes[ALT] == ("A white hotel stands in St. Moritz. " * 6).strip()
+    assert (
+        text_hash(writes[ALT]) == json.loads(writes["XMP-tagger:Fields"])["XMP-iptcCore:AltTextAccessibility"]
+    )
+
+
+def test_alternative_text_is_left_alone_where_not_one_sentence_fits() -> None:
+    endless = "A white hotel, " * 17 + "and nothing else."
+    made = plan(ANSWERS.evolve(caption=endless))
+    assert not any(write.tag == ALT for write in made.writes)
+    assert made.kept == (
+        Kept(field="Alt text", reason="no whole sentence of the answer fits into 250 characters"),
+    )
+    assert ours(made).fields.keys() >= {"XMP-dc:Title"}
+    assert "XMP-iptcCore:AltTextAccessibility" not in ours(made).fields
+
+
+def test_a_description_may_be_the_alternative_text_and_has_to_fit_as_well() -> None:
+    policy = Policy(fields={Stage.DESCRIPTION: ("AltTextAccessibility",)})
+    assert planned(ANSWERS.evolve(description=f"One.\n\n{LONG}"), policy)[ALT].startswith(
+        "One. A white hotel"
+    )
+
+
+def test_a_persons_alternative_text_is_theirs_whether_ours_would_fit_or_not() -> None:
+    made = plan(ANSWERS.evolve(caption="A dog, " * 60), texts={"AltTextAccessibility": "Mine"})
+    assert Kept(field="Alt text", reason="a person's words") in made.kept

@@ -216,12 +216,21 @@ def test_our_own_request_said_back_is_no_answer(stage: Stage, profile: Profile) 
             read_text(reply(echo), Stage.DESCRIPTION)
 
 
-@pytest.mark.parametrize(("stage", "longest"), [(Stage.CAPTION, 300), (Stage.DESCRIPTION, 2000)])
+@pytest.mark.parametrize(("stage", "longest"), [(Stage.CAPTION, 200), (Stage.DESCRIPTION, 2000)])
 def test_too_long(stage: Stage, longest: int) -> None:
-    words = " ".join(f"word{number}" for number in range(400))
+    words = "-".join(f"word{number}" for number in range(400))
     assert len(read_text(reply(words[:longest]), stage)) == longest
-    with pytest.raises(ReplyMalformed, match="longer than"):
+    with pytest.raises(ReplyMalformed, match=f"longer than {longest} characters"):
         read_text(reply(words[: longest + 1]), stage)
+
+
+def test_a_caption_of_too_many_sentences_loses_whole_ones() -> None:
+    first = "A white hotel in St. Moritz stands above a lake."
+    second = "Its red flag hangs still, and on the roof gulls sit beside a chimney that has no smoke today."
+    caption = f"{first} {second}"
+    more = "A man in a long coat walks his dog past the closed door, and nobody else is to be seen."
+    assert read_text(reply(f"{caption} {more}"), Stage.CAPTION) == caption
+    assert read_text(reply(f"{first} {second[:-1]}, while {more[2:]}"), Stage.CAPTION) == first
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,128 @@ def test_implausible_facts_are_left_out(tmp_path: Path, store: MetadataStore) ->
     assert store.read(photo).facts == Facts()
 
 
+def face(name: str, kind: str = "Face") -> str:
+    return f"{{Area={{X=0.5,Y=0.5,W=0.1,H=0.1,Unit=normalized}},Name={name},Type={kind}}}"
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "dng", "nef"])
+def test_people_are_read_wherever_a_person_named_them(
+    tmp_path: Path, store: MetadataStore, kind: str
+) -> None:
+    photo = draw(
+        tmp_path / f"photo.{kind}",
+        *("XMP-iptcExt:PersonInImage=Anna Smith", "XMP-iptcExt:PersonInImage=Ben"),
+        "XMP-iptcExt:PersonInImageWDetails={PersonName=Clara}",
+        "XMP-mwg-rs:RegionInfo={AppliedToDimensions={W=48,H=32,Unit=pixel},"
+        f"RegionList=[{face('Dora')},{face('ANNA SMITH')},{face('Rex', 'Pet')},{face('Shop', 'BarCode')}]}}",
+        "XMP-MP:RegionInfoMP={Regions=[{PersonDisplayName=Émil,Rectangle=0.1|,0.1|,0.1|,0.1},"
+        "{Rectangle=0.2|,0.1|,0.1|,0.1}]}",
+    )
+    assert store.read(photo).facts.people == ("Anna Smith", "Ben", "Clara", "Dora", "Émil")
+
+
+def test_people_in_a_sidecar_and_in_its_raw_are_joined(tmp_path: Path, store: MetadataStore) -> None:
+    photo = draw(tmp_path / "IMG.nef", "XMP-iptcExt:PersonInImage=Anna")
+    sidecar = tmp_path / "IMG.xmp"
+    sidecar.write_bytes(EMPTY)
+    stamp(sidecar, "XMP-iptcExt:PersonInImage=Ben")
+    assert store.read(photo).facts.people == ("Ben", "Anna")
+
+
+OSLO, BERGEN = "{City=Oslo,CountryName=Norway,Sublocation=Harbour}", "{City=Bergen,CountryName=Norway}"
+
+
+@pytest.mark.parametrize(
+    ("stamps", "place"),
+    [
+        ((f"XMP-iptcExt:LocationShown=[{OSLO}]",), ("Harbour", "Oslo", "Norway")),
+        ((f"XMP-iptcExt:LocationCreated=[{OSLO}]",), ("Harbour", "Oslo", "Norway")),
+        (
+            (f"XMP-iptcExt:LocationCreated=[{OSLO}]", f"XMP-iptcExt:LocationShown=[{BERGEN}]"),
+            ("Bergen", "Norway"),
+        ),
+        ((f"XMP-iptcExt:LocationShown=[{OSLO},{BERGEN}]",), ()),
+        ((f"XMP-iptcExt:LocationShown=[{OSLO}]", "XMP-photoshop:Country=France"), ("France",)),
+        (("XMP-iptcCore:Location=Alfama", "IPTC:City=Lisbon"), ("Alfama", "Lisbon")),
+    ],
+)
+def test_places_are_those_of_one_place(
+    tmp_path: Path, store: MetadataStore, stamps: tuple[str, ...], place: tuple[str, ...]
+) -> None:
+    assert store.read(draw(tmp_path / "photo.jpg", *stamps)).facts.place == place
+
+
+def gps(latitude: float, longitude: float) -> tuple[str, ...]:
+    return (
+        *(f"EXIF:GPSLatitude={abs(latitude)}", f"EXIF:GPSLatitudeRef={'N' if latitude > 0 else 'S'}"),
+        *(f"EXIF:GPSLongitude={abs(longitude)}", f"EXIF:GPSLongitudeRef={'E' if longitude > 0 else 'W'}"),
+    )
+
+
+BERLIN, FRISCO, KASHGAR, KIRITIMATI = gps(52.5, 13.4), gps(37.8, -122.4), gps(39.5, 76.0), gps(1.9, -157.4)
+AT_NINE, DAY = "2024-07-01T21:00:00", "2024-07-01"
+
+
+@pytest.mark.parametrize(
+    ("stamps", "taken"),
+    [
+        ((), AT_NINE),
+        (("EXIF:OffsetTimeOriginal=+02:00",), AT_NINE),
+        (("EXIF:OffsetTimeOriginal=+02:00", *BERLIN), AT_NINE),
+        (("EXIF:OffsetTimeOriginal=+08:00", *KASHGAR), AT_NINE),
+        (("EXIF:OffsetTimeOriginal=+14:00", *KIRITIMATI), AT_NINE),
+        (("EXIF:OffsetTimeOriginal=-07:00", *FRISCO), AT_NINE),
+        (("EXIF:OffsetTimeOriginal=+02:00", *FRISCO), DAY),
+        (("EXIF:GPSDateStamp=2024:07:01", "EXIF:GPSTimeStamp=19:00:00", *BERLIN), AT_NINE),
+        (("EXIF:GPSDateStamp=2024:07:01", "EXIF:GPSTimeStamp=19:00:00", *FRISCO), DAY),
+        (FRISCO, AT_NINE),
+    ],
+)
+def test_a_photo_was_taken_when_clocks_there_said_so(
+    tmp_path: Path, store: MetadataStore, stamps: tuple[str, ...], taken: str
+) -> None:
+    photo = draw(tmp_path / "photo.jpg", "EXIF:DateTimeOriginal=2024:07:01 21:00:00", *stamps)
+    assert store.read(photo).facts.taken == taken
+
+
+@pytest.mark.parametrize(
+    ("date", "taken"),
+    [
+        ("2024:07:01 21:00:00", AT_NINE),
+        ("2024:07:01 21:00:00.12+02:00", AT_NINE),
+        ("2024:07:01 21:00:00Z", DAY),
+    ],
+)
+def test_a_date_in_xmp_may_be_another_zones(
+    tmp_path: Path, store: MetadataStore, date: str, taken: str
+) -> None:
+    photo = draw(tmp_path / "photo.jpg", f"XMP-exif:DateTimeOriginal={date}")
+    assert store.read(photo).facts.taken == taken
+
+
+def test_a_capture_time_that_a_person_corrected_beside_the_raw_counts(
+    tmp_path: Path, store: MetadataStore
+) -> None:
+    photo = draw(tmp_path / "IMG.nef", "EXIF:DateTimeOriginal=2010:01:01 00:00:03")
+    sidecar = tmp_path / "IMG.xmp"
+    sidecar.write_bytes(EMPTY)
+    stamp(sidecar, "XMP-exif:DateTimeOriginal=2024:07:01 21:00:00")
+    assert store.read(photo).facts.taken == AT_NINE
+
+
+@pytest.mark.parametrize(("distance", "macro"), [(1, True), (3, False)])
+def test_the_macro_range_is_read(tmp_path: Path, store: MetadataStore, distance: int, macro: bool) -> None:
+    photo = draw(tmp_path / "photo.jpg", f"EXIF:SubjectDistanceRange#={distance}")
+    assert store.read(photo).facts.macro is macro
+
+
+def test_folders_are_those_below_the_watch_folder(tmp_path: Path, store: MetadataStore) -> None:
+    (tmp_path / "2024-07 Lofoten" / "Reine").mkdir(parents=True)
+    photo = draw(tmp_path / "2024-07 Lofoten" / "Reine" / "photo.jpg")
+    assert store.read(photo.evolve(folder=tmp_path)).facts.folders == ("2024-07 Lofoten", "Reine")
+    assert store.read(photo).facts.folders == ()
+
+
 def test_a_raws_sidecar_wins_field_by_field(tmp_path: Path, store: MetadataStore) -> None:
     photo = draw(tmp_path / "IMG.nef", "XMP-dc:Title=embedded", "XMP-dc:Description=embedded")
     sidecar = tmp_path / "IMG.XMP"

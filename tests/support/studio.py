@@ -25,6 +25,7 @@ from tagger_daemon.model import (
     Annotation,
     Draft,
     Existing,
+    Facts,
     Fingerprint,
     JobState,
     Mode,
@@ -70,6 +71,7 @@ class Studio:
     metadata: MetadataStore
     audit: AuditLog
     asked: list[tuple[Path, Stage]] = field(default_factory=list)
+    told: list[Facts] = field(default_factory=list)  # what the models would have been told, photo by photo
     daemon_runs: bool = True
     now: datetime = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
@@ -133,6 +135,10 @@ class Studio:
                 assert answer is not None
                 return answer, said.origins[stage]
 
+        def show(_photo: Photo, _pictures: Pictures, facts: Facts) -> Conversation:
+            studio.told.append(facts)
+            return Conversation()
+
         async def prepare(_: Path) -> Pictures:
             return {1: Picture(jpeg=b"", width=1, height=1)}
 
@@ -141,7 +147,7 @@ class Studio:
             fingerprint=_fingerprint,
             read_through=lambda _: None,
             prepare=prepare,
-            show=lambda *_: Conversation(),
+            show=show,
             journal=Journal(self.backlog, self.ledger),
             now=lambda: self.now,
             policy=lambda _: rules,

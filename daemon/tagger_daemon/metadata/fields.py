@@ -11,6 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from tagger_daemon.model import Value
+from tagger_daemon.sentences import within
 
 TITLE = "XMP-dc:Title"
 DESCRIPTION = "XMP-dc:Description"
@@ -127,9 +128,9 @@ class TextField(Value):
         """The name by which it is written, without touching its other languages."""
         return self.tag + DEFAULT_LANGUAGE if self.languages else self.tag
 
-    def fit(self, text: str) -> str:
-        """Return a text as this field takes it."""
-        return cut_at_word(clean_text(text) if self.lines else clean_line(text), self.longest)
+    def fit(self, text: str) -> str | None:
+        """Return a text as this field takes it; None: not even its first sentence is short enough."""
+        return within(clean_text(text) if self.lines else clean_line(text), self.longest)
 
 
 #: By the names that the settings use.
@@ -200,14 +201,6 @@ def clean_line(text: str) -> str:
 def without_controls(text: str) -> str:
     """Return a person's text as XMP can hold it: all of it but the characters that XML has no place for."""
     return _NOT_IN_XML.sub("", text)
-
-
-def cut_at_word(text: str, length: int) -> str:
-    """Return text of at most `length` characters, cut between words where there is a gap to cut at."""
-    if len(text) <= length:
-        return text
-    head, gap, _ = text[: length + 1].rpartition(" ")
-    return head.rstrip() if gap else text[:length]
 
 
 def cut_bytes(text: str, length: int) -> str:

@@ -13,9 +13,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from tagger_daemon.metadata import fields
-from tagger_daemon.metadata.merge import key, union
+from tagger_daemon.metadata.merge import distinct, key, union
 from tagger_daemon.metadata.properties import Properties
-from tagger_daemon.model import Facts, Marker, Stage, TagValue
+from tagger_daemon.model import Facts, Marker, Photo, Stage, TagValue
 
 CAMERAS_DESCRIPTIONS = (fields.EXIF_DESCRIPTION, "XMP-tiff:ImageDescription")
 # Where a camera writes, it may put the file's name: DC0003M, DSC_0001, IMG_1234, P1010001.
@@ -26,8 +26,23 @@ PLACES = (
     ("XMP-photoshop:State", "IPTC:Province-State"),
     ("XMP-photoshop:Country", "IPTC:Country-PrimaryLocationName"),
 )
+#: Places as structures: what the picture shows, and where the camera stood.
+WHOLE_PLACES = ("XMP-iptcExt:LocationShown", "XMP-iptcExt:LocationCreated")
+LEVELS = tuple(f"XMP-iptcExt:{level}" for level in ("Sublocation", "City", "ProvinceState", "CountryName"))
+PEOPLE = "XMP-iptcExt:PersonInImage"
+PEOPLE_IN_DETAIL = ("XMP-iptcExt:PersonInImageWDetails", "XMP-iptcExt:PersonName")
+FACES = ("XMP-mwg-rs:RegionInfo", "XMP-mwg-rs:Name")  # among the regions of other things
+FACE = ("XMP-mwg-rs:Type", "Face")
+MICROSOFTS_FACES = ("XMP-MP:RegionInfoMP", "XMP-MP:PersonDisplayName")
 CURRENT_DIGEST = "File:CurrentIPTCDigest"  # worked out by exiftool
 TAKEN = ("ExifIFD:DateTimeOriginal", "XMP-exif:DateTimeOriginal")
+OFFSETS = ("ExifIFD:OffsetTimeOriginal", "ExifIFD:OffsetTimeDigitized")
+GPS_TIME = "Composite:GPSDateTime"  # UTC
+DATE_TIME = "%Y:%m:%d %H:%M:%S"
+ZONE = re.compile(r"([+-])(\d\d):(\d\d)\Z")
+#: Hours between sun and law: summer time in Galicia, Beijing's in Kashgar and Alaska's in Nome come to three.
+MOST_FROM_THE_SUN = 3.5
+MACRO = 1  # of EXIF's SubjectDistanceRange
 ACDSEE_ASSIGNED = re.compile(r'Assigned="1">([^<]+)')  # in XML that stands as text in one property
 STAGES = frozenset(stage.value for stage in Stage)
 HASH = re.compile(r"[0-9a-f]{16}")
@@ -168,19 +183,31 @@ def marker(layers: Layers) -> Marker | None:
 
 
 def facts(layers: Layers) -> Facts:
-    """Return what is known about the photo without looking at it. Implausible values are left out."""
+    """Return what is known about the photo without looking at it. Implausible values are left out.
+
+    Words of a person's are not among it: whose words these are is told by the marker.
+    """
     flash = _first_number(layers, "ExifIFD:Flash")
     iso = _first_positive(layers, "ExifIFD:ISO")
+    distance = _first_positive(layers, "ExifIFD:SubjectDistanceRange")
     return Facts(
         taken=_taken(layers),
         latitude=_latitude(layers),
-        place=tuple(name for tags in PLACES if (name := _first_of(layers, tags))),
+        place=_place(layers),
         focal_length_35mm=_first_positive(layers, "ExifIFD:FocalLengthIn35mmFormat"),
         exposure_seconds=_first_positive(layers, "ExifIFD:ExposureTime"),
         f_number=_first_positive(layers, "ExifIFD:FNumber"),
         iso=None if iso is None else int(iso),
         flash_fired=None if flash is None else bool(int(flash) & FLASH_FIRED),
+        macro=None if distance is None else distance == MACRO,
+        people=_people(layers),
     )
+
+
+def folders(photo: Photo) -> tuple[str, ...]:
+    """Return the names of the folders below the watch folder that a photo lies in, the outermost first."""
+    parent = photo.path.parent
+    return parent.relative_to(photo.folder).parts if parent.is_relative_to(photo.folder) else ()
 
 
 def iim_is_undeclared_utf8(image: Properties) -> bool:
@@ -260,24 +287,95 @@ def _first_positive(layers: Layers, tag: str) -> float | None:
     return number if number is not None and number > 0 else None
 
 
+def _people(layers: Layers) -> tuple[str, ...]:
+    """Return the names that a person gave to people in the picture, each once."""
+    found = [name for layer in layers for name in layer.texts(PEOPLE)]
+    for layer in layers:
+        for tag, field in (PEOPLE_IN_DETAIL, FACES, MICROSOFTS_FACES):
+            for structure in layer.structures(tag):
+                named = structure.get(field)
+                is_person = tag != FACES[0] or structure.get(FACE[0]) == FACE[1]
+                if isinstance(named, str) and is_person:
+                    found.append(named)
+    return distinct(name.strip() for name in found)
+
+
+def _place(layers: Layers) -> tuple[str, ...]:
+    """Return the names of one place; those of several that a picture shows would make up another."""
+    if names := tuple(name for tags in PLACES if (name := _first_of(layers, tags))):
+        return names
+    for tag in WHOLE_PLACES:
+        for layer in layers:
+            places = {
+                tuple(found for level in LEVELS if isinstance(found := whole.get(level), str))
+                for whole in layer.structures(tag)
+            } - {()}
+            if len(places) == 1:
+                return places.pop()
+    return ()
+
+
 def _taken(layers: Layers) -> str | None:
+    """Return when the photo was taken, as clocks there showed it; where that is not known, the day alone."""
+    day = None
     for layer in layers:
         for tag in TAKEN:
-            try:
-                moment = datetime.strptime((layer.text(tag) or "")[:19], "%Y:%m:%d %H:%M:%S")  # noqa: DTZ007
-            except ValueError:  # cameras without a clock write zeros
+            text = layer.text(tag) or ""
+            moment = _moment(text)
+            if moment is None:  # cameras without a clock write zeros
                 continue
-            return moment.isoformat()
-    return None
+            if not text.endswith("Z") and _clock_fits_the_sun(layers, layer, moment, text):
+                return moment.isoformat()
+            day = day or moment.date().isoformat()
+    return day
+
+
+def _clock_fits_the_sun(layers: Layers, layer: Properties, moment: datetime, text: str) -> bool:
+    """Tell whether a camera's clock was set to where it was, as far as longitude and zone can say.
+
+    Travellers forget to: noon in California is nine in the evening on a clock from Berlin.
+    """
+    longitude = _longitude(layers)
+    zones = (ZONE.search(zone) for zone in (text, *(layer.text(tag) or "" for tag in OFFSETS)))
+    zone = next(filter(None, zones), None)
+    universal = _moment(_first_of(layers, (GPS_TIME,)) or "")
+    if longitude is None or (zone is None and universal is None):
+        return True
+    if zone is not None:
+        sign, hours, minutes = zone.groups()
+        ahead = (int(hours) + int(minutes) / 60) * (-1 if sign == "-" else 1)
+    else:
+        assert universal is not None
+        ahead = (moment - universal).total_seconds() / 3600
+    off = (ahead - longitude / 15 + 12) % 24 - 12  # the sun goes 15 degrees an hour
+    return abs(off) <= MOST_FROM_THE_SUN
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text[:19], DATE_TIME)  # noqa: DTZ007 - of the clocks there
+    except ValueError:
+        return None
 
 
 def _latitude(layers: Layers) -> float | None:
+    position = _position(layers)
+    return position[0] if position else None
+
+
+def _longitude(layers: Layers) -> float | None:
+    position = _position(layers)
+    return position[1] if position else None
+
+
+def _position(layers: Layers) -> tuple[float, float | None] | None:
+    """Return latitude and longitude, in degrees."""
     for layer in layers:
         for group in ("Composite", "XMP-exif"):
             latitude, longitude = layer.number(f"{group}:GPSLatitude"), layer.number(f"{group}:GPSLongitude")
             at_null_island = latitude == 0 and longitude == 0  # a receiver without a fix
             if latitude is not None and abs(latitude) <= 90 and not at_null_island:
-                return latitude
+                return latitude, longitude
     return None
 
 

@@ -229,6 +229,9 @@ def _texts(existing: Existing, annotation: Annotation, policy: Policy) -> _Texts
             if not writable(name, existing, policy):
                 whose = owner(place, existing.texts.get(name), existing.marker)
                 kept.append(Kept(field=place.label, reason=REASONS[whose]))
+            elif text is None:
+                reason = f"no whole sentence of the answer fits into {place.longest} characters"
+                kept.append(Kept(field=place.label, reason=reason))
             elif text and (name != "CaptionWriter" or stage in written):
                 written.add(stage)
                 by_field[name] = values[place.tag] = text

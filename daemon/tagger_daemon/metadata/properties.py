@@ -57,6 +57,11 @@ class Properties(Value):
             return None
         return number if abs(number) < float("inf") else None
 
+    def structures(self, tag: str) -> Iterator[Mapping[str, Node]]:
+        """Yield the structures that a tag holds, however deep, each as its fields by name."""
+        for node in self.nodes.get(tag, ()):
+            yield from _structures(node)
+
     def languages(self, tag: str) -> tuple[str, ...]:
         """Return the names under which other languages of a text are shown, such as `XMP-dc:Title-de`."""
         return tuple(name for name in self.nodes if name.startswith(f"{tag}-"))
@@ -131,6 +136,16 @@ def _unwrapped(element: etree._Element) -> bytes | None:
         return base64.b64decode(element.text or "")
     except binascii.Error:
         return None
+
+
+def _structures(node: Node) -> Iterator[Mapping[str, Node]]:
+    if isinstance(node, str):
+        return
+    fields = [child for child in node if isinstance(child, Field)]
+    if fields:
+        yield dict(fields)
+    for child in node:
+        yield from _structures(child.node if isinstance(child, Field) else child)
 
 
 def _leaves(node: Node) -> Iterator[str]:

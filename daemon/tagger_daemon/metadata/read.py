@@ -131,7 +131,7 @@ def read_existing(
         has_iptc=has_iptc,
         iim_disagrees=gather.iim_disagrees(image) if has_iptc else frozenset(),
         marker=gather.marker(layers),
-        facts=gather.facts([image, *sidecars]),
+        facts=gather.facts(layers).evolve(folders=gather.folders(photo)),
         partner=partner_of(photo.path, siblings),
         notes=tuple(notes),
     )

@@ -31,6 +31,7 @@ from tagger_daemon.intake.probe import fingerprint_of, readable_to_end
 from tagger_daemon.ledger.records import memory_of
 from tagger_daemon.metadata.exiftool import ExifTool
 from tagger_daemon.metadata.store import MetadataStore
+from tagger_daemon.metadata.words import persons_words
 from tagger_daemon.model import (
     Annotation,
     Draft,
@@ -49,7 +50,7 @@ from tagger_daemon.model import (
     WritePlan,
     Written,
 )
-from tagger_daemon.pipeline import Steps, Tools, converse, process
+from tagger_daemon.pipeline import Steps, Tools, converse, process, recognised
 from tagger_daemon.service.clock import local_now
 from tagger_daemon.service.parts import Cast, cast, make_asker, own_profiles, policies
 from tagger_daemon.service.state import StateDirectory
@@ -187,8 +188,9 @@ async def _walk(photo: Photo, tools: Tools, metadata: _Unwritten) -> tuple[str |
         if record.outcome is Outcome.SKIPPED:
             tagged = record.reason
             assert metadata.existing is not None
-            stages = tools.policy(photo).stages
-            await converse(job, tools, steps, metadata.existing.facts, Draft(), stages)
+            policy = tools.policy(photo)
+            facts = persons_words(*await recognised(metadata.existing, tools), policy)
+            await converse(job, tools, steps, facts, Draft(), policy.stages)
     except (ReplyError, RequestRejected, ServerUnavailable) as error:
         return tagged, str(error)
     return tagged, None

@@ -14,7 +14,7 @@ from loguru import logger
 
 from tagger_daemon.errors import NotConsented, ReplyError, ServerUnavailable
 from tagger_daemon.model import Draft, Facts, Origin, Photo, Pictures, Stage
-from tagger_daemon.vision.consents import Disclosure, repeatable, tellable
+from tagger_daemon.vision.consents import Disclosure, repeatable
 from tagger_daemon.vision.dialects import confirmed_digest
 from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry, Profile
 from tagger_daemon.vision.facts import fact_lines
@@ -184,7 +184,12 @@ class Conversation:
         request = build_request(
             stage,
             picture_url=self._picture_urls[self._asker.long_edge_for(entry)],
-            facts=fact_lines(tellable(self._facts, disclosed), hemisphere=self._asker.hemisphere),
+            facts=fact_lines(
+                self._facts,
+                hemisphere=self._asker.hemisphere,
+                people=disclosed.people,
+                places=disclosed.places,
+            ),
             draft=repeatable(draft, entry, disclosed),
             profile=self._profile,
             entry=entry,

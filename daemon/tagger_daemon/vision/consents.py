@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tagger_daemon.model import Draft, Facts, Value
+from tagger_daemon.model import Draft, Value
 from tagger_daemon.settings import RemoteSettings
 from tagger_daemon.vision.entry import Entry
 from tagger_daemon.vision.places import host_of, same_endpoint
@@ -89,20 +89,6 @@ def not_agreed(url: str, folder: Path | None) -> str:
         f"photos of {folder} are not sent to {host_of(url)}, which is outside your network:"
         f" nobody has agreed to that; {how_to_agree(url, folder)}"
     )
-
-
-def tellable(facts: Facts, disclosed: Disclosure) -> Facts:
-    """Leave out the facts that may not be told.
-
-    A person's own words and the names of folders may hold names of both kinds: they are told where both may.
-    """
-    if not disclosed.people:
-        facts = facts.evolve(people=())
-    if not disclosed.places:
-        facts = facts.evolve(place=())
-    if not (disclosed.people and disclosed.places):
-        facts = facts.evolve(keywords=(), caption=None, folders=())
-    return facts
 
 
 def repeatable(draft: Draft, entry: Entry, disclosed: Disclosure) -> Draft:

@@ -1,18 +1,27 @@
 """What may be told to a model about a photo besides the picture: few facts, in words, only trusted ones.
 
 Models believe text more than their eyes (arXiv 2503.02199), so a fact that could be wrong is left out: no
-season without a hemisphere, no part of day from a date alone. Coordinates and file names are never told.
+season without a hemisphere, no part of day from a date alone, neither where a folder's date contradicts the
+photo's. Coordinates and file names are never told, and nothing that a model wrote before.
+
+All of it is foreign text. A value is validated, bounded and on one line, so that it can look neither like
+another fact nor like a part of the prompt or of a server's template; one that could is left out, and not
+repaired.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
 from tagger_daemon.model import Facts
-from tagger_daemon.vision.plain import plain
+from tagger_daemon.sentences import within
+from tagger_daemon.vision.folders import Period, read_folders
+from tagger_daemon.vision.plain import JOINERS, plain
 
 Hemisphere = Literal["north", "south"]
 
@@ -47,28 +56,65 @@ VIEWS = ((24, "ultra-wide view"), (36, "wide-angle view"), (70, "normal view"), 
 
 LONG_EXPOSURE = 1.0  # seconds: moving things are smeared
 
-MAX_PLACE_NAME = 60  # characters: longer than nearly all place names, and too short for a story
-PLACE_MARKS = frozenset(" '\u2019.\u00b7-\u2013()&/")  # both apostrophes, the Catalan dot, the dash
+MAX_NAME = 60  # characters: longer than nearly all names of places and people, and too short for a story
+NAME_MARKS = frozenset(" '\u2019.\u00b7-\u2013()&/") | JOINERS  # both apostrophes, the Catalan dot, the dash
 MAX_PLACE_NAMES = 4  # sublocation, city, state, country
+MAX_PEOPLE = 10
+MAX_FOLDERS = 4  # the innermost ones
+MAX_KEYWORDS = 20
+MAX_CAPTION = 300  # characters
+
+#: How photo programs call those that nobody has named.
+NOBODY = frozenset({"face", "ignored", "person", "unconfirmed", "unknown", "unknown person", "unnamed"})
+
+LABELS = (
+    *("Season", "Part of day", "Place", "People", "Folder", "Owner's keywords", "Owner's caption"),
+    "Kind of shot",
+)
+#: Templates and markup are made of these; `<|im_end|>` in a caption would end the turn on some servers.
+TEMPLATE_MARKS = frozenset("<>[]{}|`\\")
+#: What would look like another line of ours, like somebody else's turn, or lead elsewhere.
+FORGED = re.compile(
+    r"://|www\.|facts about this|drafts by an"
+    rf"|\b(?:{'|'.join(map(re.escape, LABELS))}|caption|keywords|task|system|user|assistant)\s?:",
+    re.IGNORECASE,
+)
 
 
-def fact_lines(facts: Facts, *, hemisphere: Hemisphere | None = None) -> tuple[str, ...]:
-    """Return the facts as lines: `Season: …`, `Part of day: …`, `Place: …`, `Kind of shot: …`.
+def fact_lines(
+    facts: Facts, *, hemisphere: Hemisphere | None = None, people: bool = True, places: bool = True
+) -> tuple[str, ...]:
+    """Return the facts as lines: `Season: …`, `Part of day: …`, `Place: …` and so on, as in `LABELS`.
 
     Args:
         hemisphere: where photos without a latitude are taken to be from; None: not known.
+        people: whether names of people may be told.
+        places: whether names of places may be told. A person's own words and names of folders may hold
+            either; they are told only if both may be.
 
     Returns:
-        Up to four lines, in this order; each is there only if it is known.
+        Up to eight lines, in the order of `LABELS`; each is there only if it is known.
     """
-    taken = _taken(facts.taken)
-    lines = (
-        ("Season", _season(taken, facts.latitude, hemisphere)),
-        ("Part of day", _part_of_day(taken)),
-        ("Place", _place(facts.place)),
-        ("Kind of shot", _kind_of_shot(facts)),
+    folders = read_folders(facts.folders)
+    taken, period = _taken(facts.taken), folders.period
+    if taken is not None:
+        fits = period is None or _fits(taken, period)
+        taken, period = (taken, _month_of(taken)) if fits else (None, None)
+    place = _names(facts.place)[:MAX_PLACE_NAMES]
+    named = [name for name in _names(facts.people) if name.casefold() not in NOBODY][:MAX_PEOPLE]
+    # A name among the keywords would be taken for a thing that has to be seen somewhere.
+    keywords = _names(facts.keywords, known=(*place, *named))[:MAX_KEYWORDS]
+    values = (
+        _season(period, facts.latitude, hemisphere),
+        _part_of_day(taken),
+        ", ".join(place) if places else "",
+        ", ".join(named) if people else "",
+        ", ".join(_names(folders.names)[-MAX_FOLDERS:]) if people and places else "",
+        ", ".join(keywords) if people and places else "",
+        _caption(facts.caption) if people and places else "",
+        _kind_of_shot(facts),
     )
-    return tuple(f"{label}: {value}" for label, value in lines if value)
+    return tuple(f"{label}: {value}" for label, value in zip(LABELS, values, strict=True) if value)
 
 
 def _taken(text: str | None) -> datetime | None:
@@ -86,14 +132,30 @@ def _is_midnight(taken: datetime) -> bool:
     return (taken.hour, taken.minute, taken.second) == (0, 0, 0)
 
 
-def _season(taken: datetime | None, latitude: float | None, hemisphere: Hemisphere | None) -> str:
+def _month_of(taken: datetime) -> Period:
+    month = 12 * taken.year + taken.month - 1
+    return Period(first=month, last=month)
+
+
+def _fits(taken: datetime, period: Period) -> bool:
+    """Tell whether a photo may be of these months, or of those beside them: journeys cross their ends.
+
+    If it is not, one date is of something else: of a scan, of an unset clock, of the day of the import.
+    """
+    return period.first - 1 <= _month_of(taken).first <= period.last + 1
+
+
+def _season(period: Period | None, latitude: float | None, hemisphere: Hemisphere | None) -> str:
     if latitude is not None and abs(latitude) <= 90:
         if abs(latitude) < TROPIC:
             return ""
         hemisphere = "north" if latitude > 0 else "south"
-    if taken is None or hemisphere is None:
+    if period is None or hemisphere is None:
         return ""
-    season = SEASONS[taken.month]
+    seasons = {SEASONS[month % 12 + 1] for month in range(period.first, period.last + 1)}
+    if len(seasons) > 1:
+        return ""
+    (season,) = seasons
     return season if hemisphere == "north" else OPPOSITE[season]
 
 
@@ -104,16 +166,27 @@ def _part_of_day(taken: datetime | None) -> str:
     return next(name for until, name in PARTS_OF_DAY if taken.hour < until)
 
 
-def _place(names: tuple[str, ...]) -> str:
-    usable = [name for name in map(plain, names) if _is_place_name(name)]
-    distinct = {name.casefold(): name for name in reversed(usable)}
-    return ", ".join(list(reversed(distinct.values()))[:MAX_PLACE_NAMES])
+def _names(names: Iterable[str], known: Iterable[str] = ()) -> list[str]:
+    """Return the usable ones of these names, each once, without those that are known."""
+    seen = {name.casefold() for name in known}
+    found: dict[str, str] = {}
+    for name in map(plain, names):
+        if _is_name(name) and name.casefold() not in seen:
+            found.setdefault(name.casefold(), name)
+    return list(found.values())
 
 
-def _is_place_name(name: str) -> bool:
-    """Tell whether this is spelt as places are: no markup, no labels, no lists, no stories."""
-    spelt = all(unicodedata.category(letter)[0] in "LMN" or letter in PLACE_MARKS for letter in name)
-    return 0 < len(name) <= MAX_PLACE_NAME and spelt and any(letter.isalpha() for letter in name)
+def _is_name(name: str) -> bool:
+    """Tell whether this is spelt as names are: no markup, no labels, no lists, no stories."""
+    spelt = all(unicodedata.category(letter)[0] in "LMN" or letter in NAME_MARKS for letter in name)
+    is_word = any(letter.isalpha() for letter in name)
+    return len(name) <= MAX_NAME and spelt and is_word and not FORGED.search(name)
+
+
+def _caption(text: str | None) -> str:
+    caption = within(plain(text or ""), MAX_CAPTION) or ""
+    is_words = any(letter.isalpha() for letter in caption)
+    return caption if is_words and not TEMPLATE_MARKS & set(caption) and not FORGED.search(caption) else ""
 
 
 def _kind_of_shot(facts: Facts) -> str:
@@ -121,6 +194,8 @@ def _kind_of_shot(facts: Facts) -> str:
     focal_length = facts.focal_length_35mm
     if focal_length is not None and 0 < focal_length < math.inf:
         kinds.append(next(view for below, view in VIEWS if focal_length < below))
+    if facts.macro:
+        kinds.append("macro")
     if facts.exposure_seconds is not None and LONG_EXPOSURE <= facts.exposure_seconds < math.inf:
         kinds.append("long exposure")
     if facts.flash_fired:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tagger_daemon.errors import ReplyMalformed, ReplyRefused, ReplyRepetitive, ReplyTruncated
 from tagger_daemon.model import Stage
+from tagger_daemon.sentences import within
 from tagger_daemon.vision.entry import ChatReply
 from tagger_daemon.vision.keywords import SEPARATORS, clean_keywords
 from tagger_daemon.vision.loops import lists_in_circles, runs_in_circles
@@ -21,8 +22,11 @@ from tagger_daemon.vision.prompts import DRAFTS_HEADING, FACTS_HEADING, TASK_LAB
 
 NAMES = {Stage.CAPTION: "a caption", Stage.KEYWORDS: "keywords", Stage.DESCRIPTION: "a description"}
 
-#: Characters of the longest usable answer. A caption is asked for in 200; much longer is something else.
-LONGEST = {Stage.CAPTION: 300, Stage.KEYWORDS: 4000, Stage.DESCRIPTION: 2000}
+#: Characters of the longest usable answer.
+LONGEST = {Stage.CAPTION: 2000, Stage.KEYWORDS: 4000, Stage.DESCRIPTION: 2000}
+
+#: Characters of a caption, as it is asked for. What is longer loses sentences from its end.
+LONGEST_CAPTION = 200
 
 #: Characters that are looked at at all, thoughts included: many times what our token caps allow.
 LONGEST_ANSWER = 20_000
@@ -85,12 +89,14 @@ KEYWORD_KEYS = ("keyword", "name", "tag", "label", "term")
 def read_text(reply: ChatReply, stage: Stage) -> str:
     """Return the caption or the description: one line of NFC text without wrapping.
 
+    A caption that is longer than 200 characters loses whole sentences from its end.
+
     Raises:
         ReplyRefused: the model, or a filter before it, declined, or saw no picture.
         ReplyTruncated: the answer did not come to its own end.
         ReplyRepetitive: the answer runs in circles.
         ReplyMalformed: empty, thoughts only, our own instruction, a list or JSON, markup or addresses, or
-            longer than 300 (caption) or 2000 (description) characters.
+            longer than 2000 characters; a caption whose first sentence is longer than 200.
     """
     answer = _answer(reply, stage)
     if STRUCTURE.match(answer) or len(LIST_LINE.findall(answer)) > 1:
@@ -107,7 +113,12 @@ def read_text(reply: ChatReply, stage: Stage) -> str:
         raise ReplyRepetitive(f"the model's {stage} repeats itself over and over")
     if len(text) > LONGEST[stage]:
         raise ReplyMalformed(f"the model's {stage} is longer than {LONGEST[stage]} characters")
-    return text
+    if stage is not Stage.CAPTION:
+        return text
+    caption = within(text, LONGEST_CAPTION)
+    if caption is None:
+        raise ReplyMalformed(f"the model's caption is longer than {LONGEST_CAPTION} characters")
+    return caption
 
 
 def read_keywords(reply: ChatReply, *, limit: int) -> tuple[str, ...]:
