@@ -9,6 +9,9 @@ that carries a short hash of the picture, so that a test sees that an answer bel
         ...                                          # talk to server.base_url
         assert len(server.chat_requests) == 2
 
+The canary's pictures it looks at with its `eyes`, at once and whatever is scripted, held or delayed; they
+count among no other requests.
+
 As a process of its own, for tests that kill things:
 
     python -m support.model_server --port 8000 --log asked.jsonl
@@ -42,6 +45,7 @@ from support.chat_wire import (
     Reply,
     Say,
     answer,
+    as_asked,
     completion,
     error_body,
     image_bytes,
@@ -51,6 +55,8 @@ from support.chat_wire import (
     system_text,
     text,
 )
+from support.eyes import Eyes, seeing
+from tagger_daemon.vision.canary import CANARY
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -102,6 +108,9 @@ class ModelServer:
         self.delay = 0.0  # seconds before each chat answer
         self.health_status = 200
         self.models_status = 200
+        self.eyes: Eyes = seeing  # what it says of the canary's pictures
+        self.card: dict[str, Any] = {}  # what its list of models tells of each, beside the name
+        self.pages: dict[str, Any] = {}  # pages of its own, by path: JSON
         self.max_in_flight = 0  # the most chat requests that were ever under way at once
         self._stage_of = stage_of
         self._log = log
@@ -140,8 +149,13 @@ class ModelServer:
 
     @property
     def chat_requests(self) -> list[Recorded]:
-        """The chat requests so far, in the order of arrival."""
-        return [request for request in self.requests if _is_chat(request.method, request.path)]
+        """The chat requests so far, in the order of arrival, without the canary's."""
+        return [request for request in self.requests if _is_photo(request)]
+
+    @property
+    def canary_requests(self) -> list[Recorded]:
+        """The canary's requests so far, in the order of arrival."""
+        return [request for request in self.requests if request.stage == "canary"]
 
     def script(self, stage: str | None, *replies: Reply) -> None:
         """Queue one-shot replies for a stage, or, with None, for whatever comes next."""
@@ -166,7 +180,15 @@ class ModelServer:
         Raises:
             TimeoutError: they have not, after `timeout` seconds.
         """
-        self._wait(lambda: sum(_is_chat(r.method, r.path) for r in self._requests), count, timeout, "arrived")
+        self._wait(lambda: sum(map(_is_photo, self._requests)), count, timeout, "arrived")
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float = 10) -> None:
+        """Block until a condition holds that only requests bring about.
+
+        Raises:
+            TimeoutError: it does not, after `timeout` seconds.
+        """
+        self._wait(lambda: int(condition()), 1, timeout, "brought it about")
 
     def wait_in_flight(self, count: int, timeout: float = 10) -> None:
         """Block until at least `count` chat requests are under way at once.
@@ -194,6 +216,8 @@ class ModelServer:
         """Note a request that has arrived, and return its number."""
         content = _json_object(body)
         is_chat = _is_chat(method, path)
+        asked = said_by("user", content)
+        is_canary = is_chat and CANARY in asked
         now = time.monotonic()
         request = Recorded(
             path=path,
@@ -201,14 +225,16 @@ class ModelServer:
             headers=headers,
             body=body,
             json=content,
-            stage=self._stage_of(said_by("user", content)) if is_chat and content is not None else None,
+            stage=self._stage_of(asked) if is_chat and content is not None else None,
             started=now,
-            finished=None if is_chat else now,
+            finished=None if is_chat and not is_canary else now,
         )
+        if is_canary:
+            request = replace(request, stage="canary")
         with self._changed:
             self._requests.append(request)
             number = len(self._requests) - 1
-            if is_chat:
+            if _is_photo(request):
                 self._in_flight += 1
                 self.max_in_flight = max(self.max_in_flight, self._in_flight)
                 self._write_log("arrived", number)
@@ -217,6 +243,10 @@ class ModelServer:
 
     def reply_to(self, number: int, listener: object) -> tuple[Recorded, Say | Fail | Drop | Garbage]:
         """Wait for as long as a chat request has to; then count it as done, and return it with its reply."""
+        with self._changed:
+            request = self._requests[number]
+        if request.stage == "canary":
+            return request, self._seen(request)
         with self._changed:
             reply = self._next_reply(self._requests[number])
             reply = self._wait_out(reply, number, lambda: self._listener is not listener)
@@ -250,6 +280,12 @@ class ModelServer:
         if model not in self.models:
             return Fail(404, error_body("nested", f"The model `{model}` does not exist.", 404))
         return Say(answer(request.stage, image_bytes(request)))
+
+    def _seen(self, request: Recorded) -> Say | Fail | Drop | Garbage:
+        if (request.json or {}).get("model") not in self.models:
+            return self._usual_reply(request)
+        said = self.eyes(image_bytes(request))
+        return as_asked(said, request) if isinstance(said, Say) else said
 
     def _wait(self, number: Callable[[], int], count: int, timeout: float, what: str) -> None:
         with self._changed:
@@ -324,15 +360,19 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/health":
             self._send(owner.health_status, {"status": HTTPStatus(owner.health_status).phrase})
         elif self.path == "/v1/models":
-            models = [
-                {"id": name, "object": "model", "created": 0, "owned_by": "tests"} for name in owner.models
-            ]
+            told = {"object": "model", "created": 0, "owned_by": "tests", **owner.card}
+            models = [{"id": name, **told} for name in owner.models]
             self._send(owner.models_status, {"object": "list", "data": models})
+        elif self.path in owner.pages:
+            self._send(200, owner.pages[self.path])
         else:
             self._send(404, error_body("nested", "Not Found", 404))
 
     def do_POST(self) -> None:
         number = self._record()
+        if self.path in self.server.owner.pages:
+            self._send(200, self.server.owner.pages[self.path])
+            return
         if self.path != CHAT_PATH:
             self._send(404, error_body("nested", "Not Found", 404))
             return
@@ -368,6 +408,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _is_chat(method: str, path: str) -> bool:
     return (method, path) == ("POST", CHAT_PATH)
+
+
+def _is_photo(request: Recorded) -> bool:
+    return _is_chat(request.method, request.path) and request.stage != "canary"
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:

@@ -49,6 +49,7 @@ from tagger_daemon.vision.asker import Asker
 from tagger_daemon.vision.image import Preparer
 from tagger_daemon.vision.loader import Loader
 from tagger_daemon.vision.pool import Pool
+from tagger_daemon.vision.verifier import Verifier
 
 #: Seconds between two looks at the calendar.
 CALENDAR_SECONDS = 60
@@ -123,7 +124,7 @@ class Daemon:
         metadata = self._metadata(stack)
         await asyncio.to_thread(self._recover, metadata)
 
-        self._pool = Pool(self._cast.distinct, keys=os.environ)
+        self._pool = Pool(self._cast.distinct, keys=os.environ, verify=Verifier().verify)
         stack.push_async_callback(self._pool.close)
         self._loader = Loader(environ=os.environ)
         stack.push_async_callback(self._loader.stop)

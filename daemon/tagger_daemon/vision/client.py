@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import httpx2
@@ -31,6 +31,10 @@ from tagger_daemon.vision.wire import Completion, Usage, listed, one_line, serve
 
 #: Seconds that a look at a server's health may take.
 PROBE_SECONDS: Final = 2.0
+
+#: Longest page that is read, bytes. A gateway's list of all models comes to half a megabyte, and what Ollama
+#: tells of a model's tensors to less.
+LARGEST_PAGE: Final = 8_000_000
 
 #: Seconds that an idle connection is kept. vLLM and llama-server close theirs after 5: kept as long here,
 #: requests would run into connections that are just being closed.
@@ -120,10 +124,35 @@ class ChatClient:
         except httpx2.DecodingError as error:
             raise ServerMisconfigured(f"{self._who} sends answers that cannot be decompressed") from error
 
+    async def get(self, path: str) -> httpx2.Response:
+        """Fetch a page below the server's root over a fresh connection, within `PROBE_SECONDS`.
+
+        Whatever the status, the response is given back; its body has been decompressed.
+
+        Raises:
+            ServerUnavailable: nothing answers.
+            ServerMisconfigured: the page cannot be decompressed, or is longer than `LARGEST_PAGE`.
+        """
+        return await self._page("GET", path)
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> httpx2.Response:
+        """Ask a page that wants to be told something in JSON, as `get` does."""
+        return await self._page("POST", path, body)
+
     async def close(self) -> None:
         """Close all connections; the client is of no use afterwards."""
         await self._reused.aclose()
         await self._fresh.aclose()
+
+    @property
+    def endpoint(self) -> str:
+        """The base URL that is asked."""
+        return self._endpoint
+
+    @property
+    def entry(self) -> Entry:
+        """The entry on whose behalf it is asked."""
+        return self._entry
 
     @property
     def _who(self) -> str:
@@ -251,6 +280,26 @@ class ChatClient:
     def _key_advice(self) -> str:
         variable = self._entry.api_key_env
         return f"check {variable}" if variable else f"name its key in api_key_env of {self._entry.name!r}"
+
+    async def _page(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx2.Response:
+        url = self._endpoint.removesuffix("/v1") + path
+        try:
+            async with (
+                asyncio.timeout(PROBE_SECONDS),
+                self._fresh.stream(method, url, json=body) as response,
+            ):
+                content = b""
+                async for piece in response.aiter_bytes():
+                    content += piece
+                    if len(content) > LARGEST_PAGE:
+                        raise ServerMisconfigured(f"{self._who} sends a page {path} without an end")
+                return httpx2.Response(response.status_code, content=content)
+        except (TimeoutError, httpx2.ReadTimeout) as error:
+            raise ServerUnavailable(f"{self._who} does not answer") from error
+        except httpx2.TransportError as error:
+            raise ServerUnavailable(f"{self._who} cannot be reached: {_cause(error)}") from error
+        except httpx2.DecodingError as error:
+            raise ServerMisconfigured(f"{self._who} sends answers that cannot be decompressed") from error
 
     async def _look_at_health(self) -> bool:
         """Tell whether a health page says that all is well; False if there is no such page."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -38,6 +38,9 @@ PAUSE_MOST: Final = 3.0
 
 #: Seconds between two looks at an endpoint that refuses us: it takes a person to change that.
 PAUSE_REFUSED: Final = 30.0
+
+#: Seconds between two looks at an endpoint that is up.
+CHECK_SECONDS: Final = 3600.0
 
 State = Literal["unknown", "up", "down", "refused"]
 
@@ -100,15 +103,20 @@ class Pool:
         *,
         clock: Callable[[], float] = time.monotonic,
         keys: Mapping[str, str],
+        verify: Callable[[ChatClient], Awaitable[None]] | None = None,
     ) -> None:
         """Prepare to ask the endpoints of `entries`; nothing is sent yet.
 
-        `keys` maps the names that entries give in `api_key_env` to keys, as the environment does.
+        `keys` maps the names that entries give in `api_key_env` to keys, as the environment does. `verify`
+        looks at an endpoint before it is given photos, and every hour; it raises `ServerUnavailable` if it
+        must not be.
 
         Raises:
             ConfigurationError: an entry's key is missing or cannot be sent.
         """
         self._clock = clock
+        self._verify = verify
+        self._hours: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         now = clock()
         self._endpoints = {
@@ -122,10 +130,12 @@ class Pool:
     async def start(self) -> None:
         """Look at every endpoint once, and go on looking at those that are not up."""
         await asyncio.gather(*(self._look(endpoint) for endpoint in self._all()))
+        self._hours = asyncio.create_task(self._look_hourly(), name="hourly look")
 
     async def close(self) -> None:
         """Stop looking, and close all connections."""
         watches = [endpoint.watch for endpoint in self._all() if endpoint.watch]
+        watches += [self._hours] if self._hours else []
         for watch in watches:
             watch.cancel()
         await asyncio.gather(*watches, return_exceptions=True)
@@ -255,9 +265,19 @@ class Pool:
             await self._look(endpoint)
         endpoint.watch = None
 
+    async def _look_hourly(self) -> None:
+        """Look at what is up, too: a server may be replaced while it is in use."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            await asyncio.gather(
+                *(self._look(endpoint) for endpoint in self._all() if endpoint.state == "up")
+            )
+
     async def _look(self, endpoint: _Endpoint) -> None:
         try:
             await endpoint.client.ready()
+            if self._verify:
+                await self._verify(endpoint.client)
         except ServerUnavailable as error:
             self._shut(endpoint, error)
         else:
