@@ -15,7 +15,7 @@ from rich.table import Table
 
 from tagger_daemon import __version__
 from tagger_daemon.cli.terminal import shown
-from tagger_daemon.errors import ConfigurationError, FolderUnavailable, TaggerError
+from tagger_daemon.errors import ConfigurationError, FolderUnavailable, ServerDrifted, TaggerError
 from tagger_daemon.intake.scan import identity
 from tagger_daemon.metadata.catalogues import find_lock
 from tagger_daemon.metadata.exiftool import ExifTool
@@ -27,9 +27,13 @@ from tagger_daemon.service.clock import local_now
 from tagger_daemon.service.parts import cast, check_folders
 from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.settings import FolderSettings, Loaded, Settings
+from tagger_daemon.vision.canary import is_slow
 from tagger_daemon.vision.client import ChatClient
 from tagger_daemon.vision.entry import Entry
+from tagger_daemon.vision.identity import drifts, told
+from tagger_daemon.vision.observe import observe
 from tagger_daemon.vision.pool import key_of
+from tagger_daemon.vision.verifier import show_canary
 
 #: Free space below which work would soon stop, bytes.
 SCARCE = 500_000_000
@@ -162,28 +166,56 @@ async def _models(settings: Settings) -> list[Finding]:
         Finding(what=f"role for the {stage}", passed=True, detail=f"{entry.name} ({entry.served_model})")
         for stage, entry in who.entries.items()
     ]
-    return roles + list(await asyncio.gather(*_endpoints(who.distinct, use_loader=settings.use_loader)))
+    found = await asyncio.gather(*_endpoints(who.distinct, use_loader=settings.use_loader))
+    return roles + [finding for findings in found for finding in findings]
 
 
-def _endpoints(entries: tuple[Entry, ...], *, use_loader: bool) -> Iterator[Awaitable[Finding]]:
+def _endpoints(entries: tuple[Entry, ...], *, use_loader: bool) -> Iterator[Awaitable[list[Finding]]]:
     for entry in entries:
         for url in entry.endpoints:
             if entry.launch is not None and use_loader:
-                yield _check_async(f"endpoint {url}", partial(_launchable, entry))
+                yield _launchable(entry, url)
             else:
-                yield _check_async(f"endpoint {url}", partial(_answers, entry, url))
+                yield _serves(entry, url)
 
 
-async def _answers(entry: Entry, url: str) -> str:
-    client = ChatClient(url, entry, api_key=key_of(entry, os.environ))
+async def _serves(entry: Entry, url: str) -> list[Finding]:
+    """Look at what an endpoint is, and, if it is the right one, at whether it sees."""
     try:
-        await client.ready()
+        client = ChatClient(url, entry, api_key=key_of(entry, os.environ))
+    except ConfigurationError as error:
+        return [Finding(what=f"endpoint {url}", passed=False, detail=str(error))]
+    try:
+        findings = [await _check_async(f"endpoint {url}", partial(_shows, client))]
+        if findings[0].passed:
+            findings.append(await _check_async(f"canary at {url}", partial(_sees, client)))
     finally:
         await client.close()
-    return f"answers and serves {entry.served_model}"
+    return findings
 
 
-async def _launchable(entry: Entry) -> str:
+async def _shows(client: ChatClient) -> str:
+    await client.ready()
+    shown = await observe(client)
+    words = told(client.entry, shown)
+    if wrong := drifts(client.entry, client.endpoint, shown):
+        raise ServerDrifted(f"{'; '.join(wrong)} (it {words})")
+    return words
+
+
+async def _sees(client: ChatClient) -> str:
+    again = await show_canary(client)
+    seen = "tells two pictures apart"
+    if client.entry.canary == "colours":
+        seen = "names the colours of two pictures"
+    return f"{seen}, but does not keep them: stages will be slow" if is_slow(again) else seen
+
+
+async def _launchable(entry: Entry, url: str) -> list[Finding]:
+    return [_check(f"endpoint {url}", partial(_command, entry))]
+
+
+def _command(entry: Entry) -> str:
     assert entry.launch is not None
     command = entry.launch.argv[0]
     if command != "{python}" and shutil.which(command) is None:
