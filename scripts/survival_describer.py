@@ -21,6 +21,7 @@ from typing import Any
 from tagger_daemon.model import Stage
 from tagger_daemon.vision.builtin import look, pixels, prompt, protocol, words
 from tagger_daemon.vision.builtin.server import DescribingServer
+from tagger_daemon.vision.canary import CANARY
 
 #: The second voice proposes it, a person deletes it, and the third proposes it again.
 THROWN_OUT = "passing idea"
@@ -51,7 +52,10 @@ def answer(body: bytes, created: int, voice: Voice) -> dict[str, Any]:
     question = protocol.read_question(body)
     brief = prompt.read_brief(question.text)
     said = words.answer(look.observe(pixels.decode(question.picture)), brief)
-    return protocol.completion(question, brief.stage, _reworded(said, brief.stage, voice), created=created)
+    # The canary wants a colour, which a shortened sentence may have lost.
+    if CANARY not in question.text:
+        said = _reworded(said, brief.stage, voice)
+    return protocol.completion(question, brief.stage, said, created=created)
 
 
 def _reworded(said: str | Sequence[str], stage: Stage, voice: Voice) -> str | tuple[str, ...]:

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from support.asking import PATIENCE, an_entry
+from support.asking import PATIENCE, a_request, an_entry
 from support.model_server import DEFAULT_MODEL, ModelServer
 from tagger_daemon.errors import ConfigurationError, ServerUnavailable
 from tagger_daemon.vision import child, loader
 from tagger_daemon.vision.child import LOG_LINES, LOG_WIDTH, LogTail
+from tagger_daemon.vision.client import ChatClient
 from tagger_daemon.vision.entry import Entry, Launch
 from tagger_daemon.vision.loader import Loader, ServerStatus
 
@@ -357,3 +358,86 @@ def test_the_tail_keeps_the_last_lines_printable_and_short() -> None:
     tail.feed(b"%\n" + b"y" * 10_000)
     tail.feed(b"y" * 10_000)
     assert tail.lines()[-2:] == (" 20%", "y" * LOG_WIDTH)
+
+
+def llama(entry: Entry, **changes: Any) -> Entry:
+    return entry.evolve(dialect="llama-server", **changes)
+
+
+PROPS = {"model_path": "/m/vlm.gguf", "default_generation_settings": {"n_ctx": 4096}}
+
+
+async def test_a_server_found_running_is_used_only_if_it_is_what_the_registry_describes() -> None:
+    with ModelServer() as found:
+        found.pages["/props"] = PROPS
+        entry = launched(found.port)
+        with pytest.raises(
+            ConfigurationError,
+            match=f"port {found.port}.*taken: .*/m/other.gguf, but {found.base_url} serves /m/vlm.gguf",
+        ):
+            await Loader(environ=os.environ).start([llama(entry, model_path="/m/other.gguf")])
+        async with loading(llama(entry, model_path="vlm.gguf", context=4096)) as made:
+            assert the_only(made).state == "adopted"
+        assert answers(found.port)
+        assert found.canary_requests == []  # the pool shows it, before the first photo
+
+
+async def test_a_started_server_of_too_small_a_context_is_ended(port: int) -> None:
+    program = (
+        "import threading; from support.model_server import ModelServer;"
+        f"server = ModelServer(port={port}); server.pages['/props'] = {PROPS!r};"
+        "server.up(); threading.Event().wait()"
+    )
+    with pytest.raises(ConfigurationError, match=r"not right: .*8192 tokens, but .* gives 4096"):
+        await Loader(environ=os.environ).start([llama(launched(port, program), context=8192)])
+    assert not answers(port)
+
+
+async def test_a_started_server_that_dies_as_it_is_looked_at_is_told_with_its_last_words(port: int) -> None:
+    program = f"""
+import os
+from support.model_server import ModelServer
+
+class Dying(ModelServer):
+    def record(self, path, method, headers, body):
+        if path == "/props":
+            print("out of memory", flush=True)
+            os._exit(3)
+        return super().record(path, method, headers, body)
+
+Dying(port={port}).up()
+"""
+    with pytest.raises(ConfigurationError, match="exit status 3; its last words: out of memory"):
+        await Loader(environ=os.environ).start([llama(launched(port, program))])
+
+
+async def test_a_server_that_will_not_stop_before_it_has_answered_is_killed(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As llama-server is: with a request under way it stays after SIGTERM for as long as that may take."""
+    monkeypatch.setattr(child, "GRACE", 0.2)
+    program = f"""
+import signal, threading
+from support.model_server import ModelServer
+
+signal.signal(signal.SIGTERM, lambda *_: print("closing", flush=True))
+server = ModelServer(port={port})
+server.hold()
+server.up()
+server.wait_for(1, timeout=600)
+print("asked", flush=True)
+threading.Event().wait()
+"""
+    entry = launched(port, program)
+    asker = ChatClient(entry.endpoints[0], entry, api_key=None)
+    async with loading(entry) as made:
+        group = the_pid(made)
+        asked = asyncio.create_task(asker.chat(a_request(), session="photo"))
+        async with asyncio.timeout(PATIENCE):
+            while the_only(made).log_tail != ("asked",):  # noqa: ASYNC110  # nothing tells of a line
+                await asyncio.sleep(0.01)
+    assert not living(group)
+    assert the_only(made).log_tail == ("asked", "closing")
+    with pytest.raises(ServerUnavailable):
+        await asyncio.wait_for(asked, PATIENCE)
+    await asker.close()

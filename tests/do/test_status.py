@@ -118,3 +118,14 @@ def test_the_run_is_named_by_which_it_can_be_taken_back(running: bool) -> None:
     console = Console(width=80, record=True)
     console.print(render(View(running=running, process=process, folders=(), troubles=(), recent=0)))
     assert "run 20260501T120000-1a2b" in console.export_text()
+
+
+@pytest.mark.parametrize(("state", "told"), [("backing-off", True), ("starting", True), ("running", False)])
+def test_a_server_that_does_not_run_is_shown_with_its_last_words(state: str, told: bool) -> None:
+    server = {"entry": "eyes", "state": state, "pid": None, "log_tail": ["loading", "out of memory"]}
+    view = View(running=True, process={"servers": [server]}, folders=(), troubles=(), recent=0)
+    screen = Console(width=100, record=True, file=io.StringIO())
+    screen.print(render(view))
+    text = screen.export_text()
+    assert f"server of eyes: {state}, process None" in text
+    assert ("it says: out of memory" in text) == told

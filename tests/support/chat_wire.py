@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 #: What a picture costs here.
@@ -67,7 +67,7 @@ class Recorded:
     headers: Mapping[str, str]  # names in lower case
     body: bytes
     json: dict[str, Any] | None  # the body, where it is a JSON object
-    stage: str | None  # of a chat request; else None
+    stage: str | None  # of a chat request, "canary" for the canary's; else None
     started: float  # seconds of the monotonic clock
     finished: float | None  # just before the answer left or the line was dropped; None while in flight
 
@@ -123,6 +123,18 @@ def stage_of(prompt: str) -> str:
     task = prompt.rpartition("Task:")[2].lower()
     named = re.search(r"keyword|description|caption", task)
     return {"keyword": "keywords", "description": "description"}.get(named[0] if named else "", "caption")
+
+
+def as_asked(said: Say, request: Recorded) -> Say:
+    """Return an answer to the canary in the form that was asked for: text, or JSON under the schema's key."""
+    asked = request.json or {}
+    wanted = asked.get("format")  # Ollama's own
+    if asked.get("response_format"):
+        wanted = asked["response_format"]["json_schema"]["schema"]
+    if not wanted:
+        return said
+    (key,) = wanted["properties"]
+    return replace(said, text=json.dumps({key: said.text}))
 
 
 def answer(stage: str, image: bytes) -> str:

@@ -9,7 +9,8 @@ that carries a short hash of the picture, so that a test sees that an answer bel
         ...                                          # talk to server.base_url
         assert len(server.chat_requests) == 2
 
-It looks like vLLM, or like another kind of server: `ModelServer(dialect="ollama")`.
+It looks like vLLM, or like another kind of server: `ModelServer(dialect="ollama")`. The canary's pictures it
+looks at with its `eyes`, at once and whatever is scripted, held or delayed; they count among no others.
 
 As a process of its own, for tests that kill things:
 
@@ -45,6 +46,7 @@ from support.chat_wire import (
     Say,
     Usage,
     answer,
+    as_asked,
     completion,
     error_body,
     image_bytes,
@@ -56,7 +58,9 @@ from support.chat_wire import (
     system_text,
     text,
 )
+from support.eyes import Eyes, seeing
 from support.server_faces import CHAT_PATHS, FACES, NATIVE_CHAT, Serving, answers_as, refusal
+from tagger_daemon.vision.canary import CANARY
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -113,6 +117,8 @@ class ModelServer:
         self.delay = 0.0  # seconds before each chat answer
         self.health_status = 200
         self.models_status = 200
+        self.eyes: Eyes = seeing  # what it says of the canary's pictures
+        self.card: dict[str, Any] = {}  # what its list of models tells of each, beside the name
         self.max_in_flight = 0  # the most chat requests that were ever under way at once
         self.dialect = dialect
         self.face = FACES[dialect]
@@ -168,8 +174,13 @@ class ModelServer:
 
     @property
     def chat_requests(self) -> list[Recorded]:
-        """The chat requests so far, in the order of arrival."""
-        return [request for request in self.requests if self._is_chat(request.method, request.path)]
+        """The chat requests so far, in the order of arrival, without the canary's."""
+        return [request for request in self.requests if self._is_photo(request)]
+
+    @property
+    def canary_requests(self) -> list[Recorded]:
+        """The canary's requests so far, in the order of arrival."""
+        return [request for request in self.requests if request.stage == "canary"]
 
     def script(self, stage: str | None, *replies: Reply) -> None:
         """Queue one-shot replies for a stage, or, with None, for whatever comes next."""
@@ -194,9 +205,15 @@ class ModelServer:
         Raises:
             TimeoutError: they have not, after `timeout` seconds.
         """
-        self._wait(
-            lambda: sum(self._is_chat(r.method, r.path) for r in self._requests), count, timeout, "arrived"
-        )
+        self._wait(lambda: sum(map(self._is_photo, self._requests)), count, timeout, "arrived")
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float = 10) -> None:
+        """Block until a condition holds that only requests bring about.
+
+        Raises:
+            TimeoutError: it does not, after `timeout` seconds.
+        """
+        self._wait(lambda: int(condition()), 1, timeout, "brought it about")
 
     def wait_in_flight(self, count: int, timeout: float = 10) -> None:
         """Block until at least `count` chat requests are under way at once.
@@ -224,6 +241,8 @@ class ModelServer:
         """Note a request that has arrived, and return its number."""
         content = _json_object(body)
         is_chat = self._is_chat(method, path)
+        asked = said_by("user", content)
+        is_canary = is_chat and CANARY in asked
         now = time.monotonic()
         request = Recorded(
             path=path,
@@ -231,14 +250,16 @@ class ModelServer:
             headers=headers,
             body=body,
             json=content,
-            stage=self._stage_of(said_by("user", content)) if is_chat and content is not None else None,
+            stage=self._stage_of(asked) if is_chat and content is not None else None,
             started=now,
-            finished=None if is_chat else now,
+            finished=None if is_chat and not is_canary else now,
         )
+        if is_canary:
+            request = replace(request, stage="canary")
         with self._changed:
             self._requests.append(request)
             number = len(self._requests) - 1
-            if is_chat:
+            if self._is_photo(request):
                 self._in_flight += 1
                 self.max_in_flight = max(self.max_in_flight, self._in_flight)
                 self._write_log("arrived", number)
@@ -252,6 +273,10 @@ class ModelServer:
             return self._listener is not listener
 
         with self._changed:
+            request = self._requests[number]
+            if request.stage == "canary":
+                seen = self._seen(request)
+                return self._worded(seen, request) if isinstance(seen, Say) else seen
             reply = self._worked_on(number, gone)
             request = replace(self._requests[number], finished=time.monotonic())
             self._requests[number] = request
@@ -271,7 +296,10 @@ class ModelServer:
             return 404, self.error("Not Found", 404)
         if path == self.face.health:
             return self.health_status, pages[path]
-        return (self.models_status if path == self.face.listing else 200), pages[path]
+        body = pages[path]
+        if path == "/v1/models" and self.card:
+            body = {**body, "data": [{**model, **self.card} for model in body["data"]]}
+        return (self.models_status if path == self.face.listing else 200), body
 
     def error(self, message: str, status: int) -> Any:
         """Return an error body in the dialect's shape."""
@@ -279,6 +307,9 @@ class ModelServer:
 
     def _is_chat(self, method: str, path: str) -> bool:
         return method == "POST" and path in self.face.chats
+
+    def _is_photo(self, request: Recorded) -> bool:
+        return self._is_chat(request.method, request.path) and request.stage != "canary"
 
     def _worked_on(self, number: int, gone: Callable[[], bool]) -> Say | Fail | Drop | Garbage:
         """Wait for a slot, and then for as long as the reply takes."""
@@ -348,6 +379,12 @@ class ModelServer:
             return refused
         assert request.stage is not None  # as the body is a JSON object
         return Say(answer(request.stage, image_bytes(request)))
+
+    def _seen(self, request: Recorded) -> Say | Fail | Drop | Garbage:
+        if (request.json or {}).get("model") not in self.models:
+            return self._usual_reply(request)
+        said = self.eyes(image_bytes(request))
+        return as_asked(said, request) if isinstance(said, Say) else said
 
     def _wait(self, number: Callable[[], int], count: int, timeout: float, what: str) -> None:
         with self._changed:

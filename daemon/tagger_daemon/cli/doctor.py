@@ -15,7 +15,7 @@ from rich.table import Table
 
 from tagger_daemon import __version__
 from tagger_daemon.cli.terminal import shown
-from tagger_daemon.errors import ConfigurationError, FolderUnavailable, TaggerError
+from tagger_daemon.errors import ConfigurationError, FolderUnavailable, ServerDrifted, TaggerError
 from tagger_daemon.intake.scan import identity
 from tagger_daemon.metadata.catalogues import find_lock
 from tagger_daemon.metadata.exiftool import ExifTool
@@ -27,12 +27,16 @@ from tagger_daemon.service.clock import local_now
 from tagger_daemon.service.parts import cast, check_folders
 from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.settings import FolderSettings, Loaded, RemoteSettings, Settings
+from tagger_daemon.vision.canary import is_slow
 from tagger_daemon.vision.client import ChatClient
 from tagger_daemon.vision.consents import Consents
 from tagger_daemon.vision.entry import Entry
+from tagger_daemon.vision.identity import drifts, told
 from tagger_daemon.vision.keys import Keys, without_keys
+from tagger_daemon.vision.observe import observe
 from tagger_daemon.vision.places import same_endpoint
 from tagger_daemon.vision.pool import key_of
+from tagger_daemon.vision.verifier import show_canary
 
 #: Free space below which work would soon stop, bytes.
 SCARCE = 500_000_000
@@ -174,7 +178,8 @@ async def _models(settings: Settings) -> list[Finding]:
         _check(f"remote {remote.endpoint}", partial(_agreement, remote, settings, urls))
         for remote in settings.remote
     ]
-    return roles + agreements + list(await asyncio.gather(*_endpoints(who.distinct, settings)))
+    found = await asyncio.gather(*_endpoints(who.distinct, settings))
+    return roles + agreements + [finding for findings in found for finding in findings]
 
 
 def _agreement(remote: RemoteSettings, settings: Settings, urls: list[str]) -> str:
@@ -186,32 +191,59 @@ def _agreement(remote: RemoteSettings, settings: Settings, urls: list[str]) -> s
             raise ConfigurationError(
                 f"{folder} is neither a watch folder nor below one; correct or remove it"
             )
-    told = [word for word, may in (("people", remote.people), ("places", remote.places)) if may]
-    names = f"with names of {' and '.join(told)}" if told else "without names"
+    may = [word for word, allowed in (("people", remote.people), ("places", remote.places)) if allowed]
+    names = f"with names of {' and '.join(may)}" if may else "without names"
     return f"gets photos of {', '.join(map(str, remote.folders))}, {names}"
 
 
-def _endpoints(entries: tuple[Entry, ...], settings: Settings) -> Iterator[Awaitable[Finding]]:
+def _endpoints(entries: tuple[Entry, ...], settings: Settings) -> Iterator[Awaitable[list[Finding]]]:
     for entry in entries:
         for url in entry.endpoints:
             if entry.launch is not None and settings.use_loader:
-                yield _check_async(f"endpoint {url}", partial(_launchable, entry))
+                yield _launchable(entry, url)
             else:
-                yield _check_async(
-                    f"endpoint {url}", partial(_answers, entry, url, Consents(settings.remote))
-                )
+                yield _serves(entry, url, Consents(settings.remote))
 
 
-async def _answers(entry: Entry, url: str, consents: Consents) -> str:
-    client = ChatClient(url, entry, api_key=key_of(entry, Keys(os.environ)), consents=consents)
+async def _serves(entry: Entry, url: str, consents: Consents) -> list[Finding]:
+    """Look at what an endpoint is, and, if it is the right one, at whether it sees."""
     try:
-        await client.ready()
-        return f"answers and serves {entry.served_model} ({client.place})"
+        client = ChatClient(url, entry, api_key=key_of(entry, Keys(os.environ)), consents=consents)
+    except ConfigurationError as error:
+        return [Finding(what=f"endpoint {url}", passed=False, detail=str(error))]
+    try:
+        findings = [await _check_async(f"endpoint {url}", partial(_shows, client))]
+        if findings[0].passed:
+            findings.append(await _check_async(f"canary at {url}", partial(_sees, client)))
     finally:
         await client.close()
+    return findings
 
 
-async def _launchable(entry: Entry) -> str:
+async def _shows(client: ChatClient) -> str:
+    await client.ready()
+    shown = await observe(client)
+    if shown.remote:
+        client.regard_as_public(f"it passes requests on to {shown.remote}")
+    words = f"{told(client.entry, shown)} ({client.place})"
+    if wrong := drifts(client.entry, client.endpoint, shown):
+        raise ServerDrifted(f"{'; '.join(wrong)} (it {words})")
+    return words
+
+
+async def _sees(client: ChatClient) -> str:
+    again = await show_canary(client)
+    seen = "tells two pictures apart"
+    if client.entry.canary == "colours":
+        seen = "names the colours of two pictures"
+    return f"{seen}, but does not keep them: stages will be slow" if is_slow(again) else seen
+
+
+async def _launchable(entry: Entry, url: str) -> list[Finding]:
+    return [_check(f"endpoint {url}", partial(_command, entry))]
+
+
+def _command(entry: Entry) -> str:
     assert entry.launch is not None
     command = entry.launch.argv[0]
     if command != "{python}" and shutil.which(command) is None:

@@ -253,16 +253,21 @@ def _running(view: View) -> list[RenderableType]:
                 shown(endpoint["last_error"] or ""),
             )
         parts.append(table)
-    parts += [
-        Text(f"server of {server['entry']}: {server['state']}, process {server['pid']}", style="dim")
-        for server in process.get("servers", ())
-    ]
+    parts += [Text(_server(server), style="dim") for server in process.get("servers", ())]
     parts += [Text(problem, style="yellow") for problem in process.get("problems", ())]
     upcoming = process.get("upcoming", {})
     if upcoming:
         text = ", ".join(f"{name} {moment.replace('T', ' ')}" for name, moment in upcoming.items())
         parts.append(Text(f"next: {text}", style="dim"))
     return parts
+
+
+def _server(server: Mapping[str, Any]) -> str:
+    """Word how a server of ours is doing; one that does not run is told with its last line of output."""
+    line = f"server of {shown(server['entry'])}: {server['state']}, process {server['pid']}"
+    if server["state"] in ("starting", "backing-off") and server["log_tail"]:
+        line += f"; it says: {shown(server['log_tail'][-1])}"
+    return line
 
 
 def _held_up(view: View) -> Table:

@@ -50,6 +50,7 @@ from tagger_daemon.vision.image import Preparer
 from tagger_daemon.vision.keys import Keys
 from tagger_daemon.vision.loader import Loader
 from tagger_daemon.vision.pool import Pool
+from tagger_daemon.vision.verifier import Verifier
 
 #: Seconds between two looks at the calendar.
 CALENDAR_SECONDS = 60
@@ -126,7 +127,7 @@ class Daemon:
         await asyncio.to_thread(self._recover, metadata)
 
         keys, consents = Keys(os.environ), Consents(settings.remote)
-        self._pool = Pool(self._cast.distinct, keys=keys, consents=consents)
+        self._pool = Pool(self._cast.distinct, keys=keys, consents=consents, verify=Verifier().verify)
         stack.push_async_callback(self._pool.close)
         self._loader = Loader(environ=os.environ, keys=keys, consents=consents)
         stack.push_async_callback(self._loader.stop)

@@ -2,8 +2,8 @@
 
 A server that is found running is used and never stopped. One that we started is stopped with its whole
 process group. Should the daemon be killed outright, systemd ends its servers with it (they are in its control
-group). Elsewhere they may live on, and the next start finds and uses those that are healthy and serve the
-right model.
+group). Elsewhere they may live on, and the next start finds and uses those that are healthy and are what the
+registry describes. Whether a server's model sees pictures the pool finds out before it gives it photos.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from tagger_daemon.vision.client import ChatClient, nothing_listens
 from tagger_daemon.vision.consents import Consents
 from tagger_daemon.vision.entry import Entry, Launch
 from tagger_daemon.vision.keys import without_keys
+from tagger_daemon.vision.verifier import identify
 from tagger_daemon.vision.wire import one_line
 
 #: Seconds between two looks at a server that is starting: the first and the most.
@@ -250,7 +251,7 @@ class _Server:
         patience = self._clock() + min(OCCUPIED, self._launch.ready_seconds)
         while True:
             try:
-                await self._client.ready()
+                await self._look()
             except ServerUnavailable as error:
                 if nothing_listens(error):
                     return False
@@ -262,6 +263,11 @@ class _Server:
             else:
                 return True
             await asyncio.sleep(LOOK)
+
+    async def _look(self) -> None:
+        """Look whether the server is up, and is what the registry describes."""
+        await self._client.ready()
+        await identify(self._client)
 
     async def _deserted(self) -> bool:
         """Tell whether nothing listens at the endpoint any more."""
@@ -314,7 +320,7 @@ class _Server:
 
     async def _ready(self) -> bool:
         try:
-            await self._client.ready()
+            await self._look()
         except ServerMisconfigured as error:
             raise ConfigurationError(f"the server of {self._name} is not right: {error}") from error
         except ServerUnavailable:

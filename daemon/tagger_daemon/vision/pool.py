@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -48,6 +48,8 @@ PAUSE_REFUSED: Final = 30.0
 #: some, of which none is up. It takes a person and a new start to change the first.
 PAUSE_BARRED: Final = 3600.0
 PAUSE_BARRED_ELSEWHERE: Final = 60.0
+#: Seconds between two looks at an endpoint that is up.
+CHECK_SECONDS: Final = 3600.0
 
 State = Literal["unknown", "up", "down", "refused"]
 
@@ -115,17 +117,22 @@ class Pool:
         keys: Mapping[str, str],
         consents: Consents | None = None,
         resolve: Resolver = resolve,
+        verify: Callable[[ChatClient], Awaitable[None]] | None = None,
     ) -> None:
         """Prepare to ask the endpoints of `entries`; nothing is sent yet.
 
         `keys` maps the names that entries give in `api_key_env` to keys, as the environment does. `consents`
         says which photos may be sent to endpoints outside the private network: none, if it is not given.
+        `verify` looks at an endpoint before it is given photos, and every hour; it raises `ServerUnavailable`
+        if it must not be.
 
         Raises:
             ConfigurationError: an entry's key is missing or cannot be sent.
         """
         self._clock = clock
         self._consents = consents = consents or Consents()
+        self._verify = verify
+        self._hours: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._told: set[tuple[str, Path]] = set()  # entries and folders of which it was told that they wait
         now = clock()
@@ -142,10 +149,12 @@ class Pool:
     async def start(self) -> None:
         """Look at every endpoint once, and go on looking at those that are not up."""
         await asyncio.gather(*(self._look(endpoint) for endpoint in self._all()))
+        self._hours = asyncio.create_task(self._look_hourly(), name="hourly look")
 
     async def close(self) -> None:
         """Stop looking, and close all connections."""
         watches = [endpoint.watch for endpoint in self._all() if endpoint.watch]
+        watches += [self._hours] if self._hours else []
         for watch in watches:
             watch.cancel()
         await asyncio.gather(*watches, return_exceptions=True)
@@ -351,9 +360,19 @@ class Pool:
             await self._look(endpoint)
         endpoint.watch = None
 
+    async def _look_hourly(self) -> None:
+        """Look at what is up, too: a server may be replaced while it is in use."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            await asyncio.gather(
+                *(self._look(endpoint) for endpoint in self._all() if endpoint.state == "up")
+            )
+
     async def _look(self, endpoint: _Endpoint) -> None:
         try:
             await endpoint.client.ready()
+            if self._verify:
+                await self._verify(endpoint.client)
         except ServerUnavailable as error:
             self._shut(endpoint, error)
         else:

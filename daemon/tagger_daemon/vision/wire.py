@@ -179,8 +179,10 @@ def listed(content: bytes) -> tuple[tuple[str, ...], ...]:
 
 def called(listing: tuple[tuple[str, ...], ...], wanted: str) -> tuple[str, ...]:
     """Return all names of the listed model that goes by this one; empty if none does."""
-    for names in listing:
-        # Some list `name:latest` over the common protocol too.
-        if wanted in names or f"{wanted}:latest" in names:
-            return names
-    return ()
+    return next((names for names in listing if serves(names, wanted)), ())
+
+
+def serves(names: tuple[str, ...], wanted: str) -> bool:
+    """Tell whether one of these names is the one that is asked for."""
+    # Ollama lists `name:latest` for what may be asked for as `name`; some do so over the common protocol too.
+    return wanted in names or f"{wanted}:latest" in names
