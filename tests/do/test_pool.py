@@ -151,7 +151,7 @@ async def test_with_every_endpoint_down_photos_wait_and_the_servers_return_is_no
         assert (await pool.chat(entry, a_request(), session="photo")).text
         status = the_only(pool.snapshot())
     assert (status.state, status.asked, status.failed, status.last_error) == ("up", 2, 1, None)
-    assert [line.split()[0] for line in said] == ["INFO", "WARNING", "INFO"]
+    assert [line.split()[0] for line in said] == ["INFO", "WARNING", "INFO", "INFO"]
 
 
 async def test_waiting_ends_when_every_entry_has_a_server(server: ModelServer, replica: ModelServer) -> None:

@@ -1,21 +1,26 @@
 """Which endpoint is asked next, and which is left alone until it is well again.
 
 Everything happens on one event loop: state changes between two `await`s, so no lock is needed.
+
+An endpoint is a circuit breaker with the states of one, in plain words: *up* (closed), *down* or *refused*
+(open), and *trying* (half open): it looks well again, and one photo finds out whether it is.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+import httpx2
 from loguru import logger
 
 from tagger_daemon.errors import (
     ConfigurationError,
+    ReplyError,
     ReplyTimeout,
     RequestRejected,
     ServerFailed,
@@ -26,6 +31,8 @@ from tagger_daemon.errors import (
 from tagger_daemon.model import Value
 from tagger_daemon.vision.client import ChatClient, nothing_listens
 from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry
+from tagger_daemon.vision.places import Line, Sessions
+from tagger_daemon.vision.throttle import Throttle, Turn
 
 #: Failures in a row that close an endpoint to photos. One is enough where nothing listens at all.
 TOLERATED: Final = 3
@@ -39,7 +46,16 @@ PAUSE_MOST: Final = 3.0
 #: Seconds between two looks at an endpoint that refuses us: it takes a person to change that.
 PAUSE_REFUSED: Final = 30.0
 
-State = Literal["unknown", "up", "down", "refused"]
+#: Seconds between two looks at an endpoint that is up: what it serves may have been changed meanwhile.
+CHECK_SECONDS: Final = 3600.0
+
+#: unknown: not looked at yet. up: takes photos. trying: one photo finds out whether it does again. draining:
+#: takes no new photos, and lets those that are there finish. down: left alone until it looks well. refused:
+#: answers, but not for us.
+State = Literal["unknown", "up", "trying", "draining", "down", "refused"]
+
+#: Finds out whether a server is what the registry says, by whatever it takes to ask it.
+Verify = Callable[[ChatClient], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,10 +64,14 @@ class EndpointStatus(Value):
 
     entry: str  # name of the registry entry
     url: str  # base URL
-    state: State  # unknown: not looked at yet; refused: answers, but not for us
+    state: State
+    limit: int  # requests that it is given at once, at present
     in_flight: int  # requests under way
+    waiting: int  # requests that would take a place there, if there was one
     asked: int  # requests sent to it so far
     failed: int  # of these, how many brought no reply
+    seconds: float | None  # median of the last replies; None: there were none
+    tokens_per_second: float | None  # over the last replies; None: not told
     last_error: str | None  # the server's last failure, in plain words; None once it has done well since
     since: float  # when it came into this state, on the pool's clock, seconds
 
@@ -64,8 +84,9 @@ class _Endpoint:
     url: str
     client: ChatClient
     since: float
+    throttle: Throttle
     state: State = "unknown"
-    in_flight: int = 0
+    draining: bool = False
     asked: int = 0
     failed: int = 0
     in_a_row: int = 0  # failures since the last reply
@@ -73,19 +94,29 @@ class _Endpoint:
     pause: float = PAUSE
     last_error: str | None = None
     watch: asyncio.Task[None] | None = None
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    looked: float = float("-inf")  # when the last look began
 
-    def rank(self, session: str) -> bytes:
-        """Return this endpoint's weight for a session: the highest of all is the session's own."""
-        return hashlib.sha256(f"{session}\0{self.url}".encode(errors="surrogateescape")).digest()
+    @property
+    def is_open(self) -> bool:
+        return self.state in {"up", "trying"}
 
-    def status(self) -> EndpointStatus:
+    def room(self, now: float) -> int:
+        room = self.throttle.room(now)
+        return min(room, 1 - self.throttle.in_flight) if self.state == "trying" else room
+
+    def status(self, *, waiting: int, now: float) -> EndpointStatus:
         return EndpointStatus(
             entry=self.entry.name,
             url=self.url,
-            state=self.state,
-            in_flight=self.in_flight,
+            state="draining" if self.draining and self.is_open else self.state,
+            limit=self.throttle.limit,
+            in_flight=self.throttle.in_flight,
+            waiting=waiting,
             asked=self.asked,
             failed=self.failed,
+            seconds=self.throttle.seconds,
+            tokens_per_second=self.throttle.tokens_per_second(now),
             last_error=self.last_error,
             since=self.since,
         )
@@ -100,115 +131,173 @@ class Pool:
         *,
         clock: Callable[[], float] = time.monotonic,
         keys: Mapping[str, str],
+        verify: Verify | None = None,
     ) -> None:
         """Prepare to ask the endpoints of `entries`; nothing is sent yet.
 
-        `keys` maps the names that entries give in `api_key_env` to keys, as the environment does.
+        Args:
+            entries: those in use; one that is there twice counts once.
+            clock: seconds, never going back.
+            keys: maps the names that entries give in `api_key_env` to keys, as the environment does.
+            verify: awaited before an endpoint is used, and once an hour while it is. It raises
+                ServerUnavailable where the endpoint must not be used.
 
         Raises:
             ConfigurationError: an entry's key is missing or cannot be sent.
         """
         self._clock = clock
+        self._verify = verify
         self._changed = asyncio.Event()
-        now = clock()
+        self._checks: asyncio.Task[None] | None = None
         self._endpoints = {
-            entry.name: [
-                _Endpoint(entry, url, ChatClient(url, entry, api_key=key_of(entry, keys), clock=clock), now)
-                for url in entry.endpoints
-            ]
+            entry.name: [self._endpoint(url, entry, keys) for url in entry.endpoints]
             for entry in {entry.name: entry for entry in entries}.values()
+        }
+        sessions = Sessions()
+        self._lines = {
+            name: Line(
+                name, endpoints, sessions=sessions, clock=clock, nobody=functools.partial(self._nobody, name)
+            )
+            for name, endpoints in self._endpoints.items()
         }
 
     async def start(self) -> None:
-        """Look at every endpoint once, and go on looking at those that are not up."""
+        """Look at every endpoint once, and go on: soon at those that are not up, hourly at those that are."""
         await asyncio.gather(*(self._look(endpoint) for endpoint in self._all()))
+        self._checks = asyncio.create_task(self._keep_checking(), name="hourly look at the servers")
 
     async def close(self) -> None:
         """Stop looking, and close all connections."""
-        watches = [endpoint.watch for endpoint in self._all() if endpoint.watch]
-        for watch in watches:
-            watch.cancel()
-        await asyncio.gather(*watches, return_exceptions=True)
+        tasks = [task for task in (self._checks, *(one.watch for one in self._all())) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for line in self._lines.values():
+            line.close()
         await asyncio.gather(*(endpoint.client.close() for endpoint in self._all()))
 
     async def chat(self, entry: Entry, request: ChatRequest, *, session: str) -> ChatReply:
         """Ask an endpoint of `entry`; where one is down, the next is tried at once.
 
-        All requests of one session (one photo) go to the same endpoint while that is up and has room, so that
-        the server finds the photo in its cache. With every endpoint busy, this waits for room.
+        All requests of one session (one photo) go to the same endpoint while that is up, so that the server
+        finds the photo in its cache. With no place free, this waits for one; a server that has too much to do
+        is asked again once it has less.
 
         Raises:
             ServerUnavailable: no endpoint takes requests now.
             ServerMisconfigured: no endpoint does, and all of them because they refuse us.
             RequestRejected, ReplyError: as `ChatClient.chat`.
         """
+        line = self._lines[entry.name]
         tried: set[_Endpoint] = set()
+        again = False
         while True:
-            endpoint = await self._room(entry, session, tried)
+            endpoint, turn = await line.place(session, shunned=tried, again=again)
             try:
-                return await self._ask(endpoint, request, session)
-            except ServerUnavailable:
-                tried.add(endpoint)  # which keeps the reason, should no other have room for us
+                return await self._ask(endpoint, turn, request, session)
+            except ServerUnavailable as error:
+                again = is_overload(error) and endpoint.is_open
+                if not again:
+                    tried.add(endpoint)  # which keeps the reason, should no other have room for us
             finally:
-                endpoint.in_flight -= 1
-                self._tell()
+                line.freed(endpoint)
 
     def available(self, entry: Entry) -> bool:
-        """Tell whether an endpoint of `entry` takes requests, as far as is known."""
-        return any(endpoint.state == "up" for endpoint in self._endpoints[entry.name])
+        """Tell whether an endpoint of `entry` takes new photos, as far as is known."""
+        return any(endpoint.is_open and not endpoint.draining for endpoint in self._endpoints[entry.name])
 
     async def wait_available(self, entries: Sequence[Entry]) -> None:
-        """Wait until each of `entries` has an endpoint that takes requests."""
+        """Wait until each of `entries` has an endpoint that takes new photos."""
         while not all(self.available(entry) for entry in entries):
             await self._changed.wait()
 
+    def drain(self, url: str) -> None:
+        """Send no new photos to the endpoints at `url`; those that are there finish."""
+        self._set_draining(url, True)
+
+    def resume(self, url: str) -> None:
+        """Send new photos to the endpoints at `url` again."""
+        self._set_draining(url, False)
+
     def snapshot(self) -> tuple[EndpointStatus, ...]:
         """Return how every endpoint is doing."""
-        return tuple(endpoint.status() for endpoint in self._all())
+        now = self._clock()
+        return tuple(
+            endpoint.status(waiting=self._lines[name].waiting(endpoint), now=now)
+            for name, endpoints in self._endpoints.items()
+            for endpoint in endpoints
+        )
+
+    def _endpoint(self, url: str, entry: Entry, keys: Mapping[str, str]) -> _Endpoint:
+        client = ChatClient(url, entry, api_key=key_of(entry, keys), clock=self._clock)
+        throttle = Throttle(start=entry.limits.start, most=entry.limits.max)
+        return _Endpoint(entry, url, client, self._clock(), throttle)
 
     def _all(self) -> list[_Endpoint]:
         return [endpoint for endpoints in self._endpoints.values() for endpoint in endpoints]
 
-    def _tell(self) -> None:
-        """Wake all who wait for a change."""
+    def _tell(self, endpoint: _Endpoint) -> None:
+        """Tell all whom it concerns that an endpoint takes photos now, or does not any more."""
+        self._lines[endpoint.entry.name].changed()
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def _room(self, entry: Entry, session: str, tried: set[_Endpoint]) -> _Endpoint:
-        """Take a place at an endpoint that has room: the session's own, or the next in its order.
+    def _set_draining(self, url: str, draining: bool) -> None:
+        for endpoint in self._all():
+            if endpoint.url == url and endpoint.draining != draining:
+                endpoint.draining = draining
+                logger.info("{}: {} {}", endpoint.entry.name, url, _GETS_NONE if draining else _GETS_SOME)
+                self._tell(endpoint)
 
-        The order is a rendezvous hash: an endpoint that goes or comes moves no sessions but its own.
-        """
-        ranked = sorted(self._endpoints[entry.name], key=lambda one: one.rank(session), reverse=True)
-        while True:
-            usable = [endpoint for endpoint in ranked if endpoint.state == "up" and endpoint not in tried]
-            if not usable:
-                raise self._nobody(entry, ranked)
-            for endpoint in usable:
-                if endpoint.in_flight < entry.limits.max:
-                    endpoint.in_flight += 1
-                    return endpoint
-            await self._changed.wait()
-
-    def _nobody(self, entry: Entry, endpoints: Sequence[_Endpoint]) -> ServerUnavailable:
+    def _nobody(self, name: str) -> ServerUnavailable:
+        endpoints = self._endpoints[name]
         kind = ServerMisconfigured if all(one.state == "refused" for one in endpoints) else ServerUnavailable
-        reasons = "; ".join(one.last_error or f"{one.url} was not looked at yet" for one in endpoints)
-        return kind(f"no server takes requests for {entry.name!r}: {reasons}")
+        reasons = "; ".join(one.last_error or _reason(one) for one in endpoints)
+        return kind(f"no server takes requests for {name!r}: {reasons}")
 
-    async def _ask(self, endpoint: _Endpoint, request: ChatRequest, session: str) -> ChatReply:
+    async def _ask(self, endpoint: _Endpoint, turn: Turn, request: ChatRequest, session: str) -> ChatReply:
         endpoint.asked += 1
+        throttle = endpoint.throttle
         try:
             reply = await endpoint.client.chat(request, session=session)
         except TaggerError as error:
             endpoint.failed += 1
-            if isinstance(error, ReplyTimeout | ServerFailed):
-                await self._judge(endpoint, error, session)
-            if isinstance(error, ServerUnavailable):
-                self._blame(endpoint, error)
+            if isinstance(error, ReplyTimeout) or is_overload(error):
+                throttle.overloaded(self._clock(), retry_after=getattr(error, "retry_after", None))
+            else:
+                throttle.leave(self._clock())
+            await self._find_out(endpoint, error, session)
             raise
+        except asyncio.CancelledError:
+            throttle.leave(self._clock())
+            raise
+        throttle.answered(turn, self._clock(), kind=request.stage, tokens=reply.completion_tokens)
+        self._did_well(endpoint)
+        return reply
+
+    def _did_well(self, endpoint: _Endpoint) -> None:
         endpoint.in_a_row, endpoint.pause, endpoint.last_error = 0, PAUSE, None
         endpoint.failing.clear()
-        return reply
+        if endpoint.state == "trying":
+            self._enter(endpoint, "up")
+
+    async def _find_out(self, endpoint: _Endpoint, error: TaggerError, session: str) -> None:
+        """Find out what a failed request says about the endpoint.
+
+        Raises:
+            ServerUnavailable: it is the server's fault where the error says that it may be the photo's.
+            RequestRejected: the server broke down on this photo.
+        """
+        match error:
+            case ReplyTimeout() | ServerFailed():
+                await self._judge(endpoint, error, session)
+            case ServerUnavailable() if is_overload(error):
+                await self._overloaded(endpoint, error)
+            case ServerUnavailable():
+                self._blame(endpoint, error)
+            case RequestRejected() | ReplyError():
+                if endpoint.state == "trying":  # it works; whether it likes this photo is another matter
+                    self._enter(endpoint, "up")
 
     async def _judge(self, endpoint: _Endpoint, error: ReplyTimeout | ServerFailed, session: str) -> None:
         """Find out whose fault it is that a photo got no answer.
@@ -220,8 +309,9 @@ class Pool:
             RequestRejected: the server broke down on this photo; a timeout returns, and stands as it is.
         """
         endpoint.failing.add(session)
-        await self._look(endpoint)
-        if endpoint.state != "up":
+        if endpoint.is_open:
+            await self._look(endpoint, after=self._clock())
+        if not endpoint.is_open:
             raise ServerUnavailable(endpoint.last_error) from error
         if len(endpoint.failing) >= TOLERATED:
             unavailable = ServerUnavailable(f"{error}; others got no answer either")
@@ -229,6 +319,16 @@ class Pool:
             raise unavailable from error
         if isinstance(error, ServerFailed):
             raise RequestRejected(str(error)) from error
+
+    async def _overloaded(self, endpoint: _Endpoint, error: ServerUnavailable) -> None:
+        """Bear with a server that has too much to do, unless it does nothing at all of ours."""
+        endpoint.last_error = str(error)
+        if endpoint.throttle.rests(self._clock()):
+            self._lines[endpoint.entry.name].changed()
+        if endpoint.throttle.in_flight == 0 and endpoint.is_open:
+            await self._look(endpoint, after=self._clock())
+            if endpoint.is_open:
+                self._blame(endpoint, error)
 
     def _blame(self, endpoint: _Endpoint, error: ServerUnavailable) -> None:
         """Count a failure that is the server's, and leave the endpoint alone once it is enough."""
@@ -246,8 +346,8 @@ class Pool:
             endpoint.watch = asyncio.create_task(self._watch(endpoint), name=f"watch {endpoint.url}")
 
     async def _watch(self, endpoint: _Endpoint) -> None:
-        """Look again and again until the endpoint is up."""
-        while endpoint.state != "up":
+        """Look again and again until the endpoint takes photos."""
+        while not endpoint.is_open:
             refused = endpoint.state == "refused"
             await asyncio.sleep(PAUSE_REFUSED if refused else endpoint.pause)
             if not refused:
@@ -255,29 +355,70 @@ class Pool:
             await self._look(endpoint)
         endpoint.watch = None
 
-    async def _look(self, endpoint: _Endpoint) -> None:
-        try:
-            await endpoint.client.ready()
-        except ServerUnavailable as error:
-            self._shut(endpoint, error)
-        else:
+    async def _keep_checking(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            open_ones = [endpoint for endpoint in self._all() if endpoint.is_open]
+            await asyncio.gather(*(self._look(endpoint, thorough=True) for endpoint in open_ones))
+
+    async def _look(self, endpoint: _Endpoint, *, after: float | None = None, thorough: bool = False) -> None:
+        """Look how an endpoint is; where many ask at once, one look is for all.
+
+        Args:
+            endpoint: at which to look.
+            after: a look that began later than this has been enough.
+            thorough: verify also an endpoint that is in use.
+        """
+        async with endpoint.looking:
+            if after is not None and endpoint.looked > after:
+                return
+            endpoint.looked = self._clock()
+            try:
+                await endpoint.client.ready()
+                if self._verify is not None and (thorough or not endpoint.is_open):
+                    await self._verify(endpoint.client)
+            except ServerUnavailable as error:
+                self._shut(endpoint, error)
+                return
             endpoint.last_error = None
             if endpoint.state in {"down", "refused"}:
                 # A server may look well and still fail: after a fall, the next failure counts for all.
                 endpoint.in_a_row = TOLERATED - 1
-            self._enter(endpoint, "up")
+                self._enter(endpoint, "trying")
+            elif endpoint.state == "unknown":
+                self._enter(endpoint, "up")
 
     def _enter(self, endpoint: _Endpoint, state: State) -> None:
         if endpoint.state == state:
             return
         endpoint.state, endpoint.since = state, self._clock()
+        name, url = endpoint.entry.name, endpoint.url
         if state == "up":
-            logger.info("{}: {} is up", endpoint.entry.name, endpoint.url)
+            logger.info("{}: {} is up", name, url)
+        elif state == "trying":
+            logger.info("{}: {} looks well again; one photo tries it", name, url)
         elif state == "refused":
-            logger.error("{}: {}", endpoint.entry.name, endpoint.last_error)
+            logger.error("{}: {}", name, endpoint.last_error)
         else:
-            logger.warning("{}: {}; photos wait or go elsewhere", endpoint.entry.name, endpoint.last_error)
-        self._tell()
+            logger.warning("{}: {}; photos wait or go elsewhere", name, endpoint.last_error)
+        self._tell(endpoint)
+
+
+_GETS_NONE = "gets no new photos; those that are there finish"
+_GETS_SOME = "gets new photos again"
+
+
+def is_overload(error: TaggerError) -> bool:
+    """Tell whether the server itself says that it has too much to do, or can do nothing yet: 429, 503, 529."""
+    special = isinstance(error, ServerFailed | ServerMisconfigured)
+    reached = not isinstance(error.__cause__, httpx2.TransportError)
+    return isinstance(error, ServerUnavailable) and not special and reached
+
+
+def _reason(endpoint: _Endpoint) -> str:
+    if endpoint.state == "unknown":
+        return f"{endpoint.url} was not looked at yet"
+    return f"{endpoint.url} {_GETS_NONE if endpoint.draining else 'did not take this request'}"
 
 
 def key_of(entry: Entry, keys: Mapping[str, str]) -> str | None:
