@@ -140,6 +140,7 @@ class Studio:
             fingerprint=_fingerprint,
             read_through=lambda _: None,
             prepare=prepare,
+            seat=nullcontext(),
             show=lambda *_: Conversation(),
             journal=Journal(self.backlog, self.ledger),
             now=lambda: self.now,

@@ -409,7 +409,7 @@ _GETS_SOME = "gets new photos again"
 
 
 def is_overload(error: TaggerError) -> bool:
-    """Tell whether the server itself says that it has too much to do, or can do nothing yet: 429, 503, 529."""
+    """Tell whether the server itself says that it has too much to do or is not ready: 429, 503, 529."""
     special = isinstance(error, ServerFailed | ServerMisconfigured)
     reached = not isinstance(error.__cause__, httpx2.TransportError)
     return isinstance(error, ServerUnavailable) and not special and reached
