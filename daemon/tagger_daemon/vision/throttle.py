@@ -28,18 +28,24 @@ CALM_SECONDS: Final = 2.0
 #: The longest `Retry-After` that is obeyed, seconds: a server must not keep its photos waiting for ever.
 LONGEST_REST: Final = 60.0
 
-#: A change is worth it from this much throughput on, and costs nothing up to it.
+#: More at once is worth it if it brings this share of throughput; fewer do as well if they cost no more.
 GAIN: Final = 0.03
+LOSS: Final = 0.02
 
-#: Above this many times the best latency fewer requests are tried: they may do as well.
+#: Above this many times the best latency fewer requests are tried: they may do as well. Above the second,
+#: more are not tried any more, and fewer again and again.
 STRETCHED: Final = 1.5
+OVERSTRETCHED: Final = 2.5
 
-#: Beyond what is proven, the limit grows by this share at once, and by one at least.
+#: Beyond what is proven, the limit grows by this share at once, and by one at least: where the server once
+#: refused more, and where it never did. Smaller steps bring less than can be told from chance.
 OVERSHOOT: Final = 0.1
+STRIDE: Final = 0.25
 
-#: Requests that a step needs at least, while the limit is doubled and later.
+#: Requests that a step needs at least: while the limit is doubled, while it stays, while another is tried.
 FEWEST_RISING: Final = 8
 FEWEST: Final = 32
+FEWEST_TRYING: Final = 64
 
 #: Steps before something is tried that brought nothing: at first, and at most; each failure doubles them.
 PATIENCE: Final = 4
@@ -98,6 +104,7 @@ class Throttle:
         self._best: deque[tuple[float, float]] = deque()  # when, and how slow a step was
         self._slowness = 1.0  # of the last step, in units
         self._proven: tuple[int, float | None] = (self.limit, None)  # a limit, and the throughput it brought
+        self._measured = 0  # over how many steps that is the mean
         self._ceiling = most  # the limit up to which one grows without proof
         self._patience, self._steps_left = PATIENCE, PATIENCE
         self._eased_last = False
@@ -190,7 +197,9 @@ class Throttle:
     def _enough(self) -> int:
         if self._phase == "rising":
             return max(-(-self.limit // 2), FEWEST_RISING)
-        return self.limit if self._phase == "recovering" else max(self.limit, FEWEST)
+        if self._phase == "recovering":
+            return self.limit
+        return max(self.limit, FEWEST) if self._phase == "steady" else max(2 * self.limit, FEWEST_TRYING)
 
     def _go(self, limit: int, phase: Phase) -> None:
         """Begin a step."""
@@ -211,27 +220,28 @@ class Throttle:
             case "rising":
                 self._proven = (limit, None)  # measured anew: doubling leaves no time to do that exactly
                 self._go(limit, "steady")
-                self._steps_left = 0  # half of what the last step added may have been for nothing, too
+                self._steps_left = 2  # half of what the last step added may have been for nothing, too
             case "recovering":
                 more = self.limit + 1
                 self._proven = (self.limit, None)
                 self._go(min(more, self._ceiling), "recovering" if more < self._ceiling else "steady")
             case "steady":
-                self._proven = (self.limit, _mixed(before, throughput))
+                self._proven = (self.limit, self._mixed(before, throughput))
                 self._steps_left -= 1
+                if stretch > OVERSTRETCHED or _is_other(before, throughput):
+                    self._steps_left = min(self._steps_left, PATIENCE)  # what was tried once tells no more
                 self._go(self.limit, "steady")
                 if self._steps_left <= 0:
                     self._try_another(stretch)
             case "climbing" if before is None or throughput > before * (1 + GAIN):
                 self._succeed(throughput)
                 self._climb()
-            case "easing" if before is None or throughput > before * (1 - GAIN):
-                # The better of both stays the measure: many small losses must not add up.
-                self._succeed(max(throughput, before or throughput))
+            case "easing" if before is None or throughput > before * (1 - LOSS):
+                self._succeed(before or throughput)  # the measure stays: small losses must not add up
                 if stretch > STRETCHED and self.limit > self._floor:
                     self._ease()
             case _:
-                self._give_up()
+                self._give_up(insist=self._phase == "easing" and stretch > OVERSTRETCHED)
 
     def _measure(self, now: float) -> tuple[float, float]:
         """Return the step's throughput, in requests' worth at once, and its latency against the best."""
@@ -249,10 +259,16 @@ class Throttle:
         self._best.append((now, self._slowness))
         return company / self._slowness, self._slowness / self._best[0][1]
 
+    def _mixed(self, before: float | None, throughput: float) -> float:
+        """Return the mean over the last steps at this limit."""
+        self._measured = 1 if before is None else min(self._measured + 1, PATIENCE)
+        return throughput if before is None else before + (throughput - before) / self._measured
+
     def _try_another(self, stretch: float) -> None:
         """Try fewer where answers are slow, more where they are not; of two that failed, the other."""
         stretched = stretch > STRETCHED and self.limit > self._floor
-        if stretched and not (self._eased_last and self.limit < self._most):
+        other = self._eased_last and self.limit < self._most and stretch <= OVERSTRETCHED
+        if stretched and not other:
             self._ease()
         elif self.limit < self._most:
             self._climb()
@@ -265,7 +281,8 @@ class Throttle:
 
     def _climb(self) -> None:
         self._eased_last = False
-        more = min(self.limit + max(int(self.limit * OVERSHOOT), 1), self._most)
+        share = OVERSHOOT if self._ceiling < self._most else STRIDE
+        more = min(self.limit + max(int(self.limit * share), 1), self._most)
         self._go(more, "climbing" if more > self.limit else "steady")
 
     def _succeed(self, throughput: float) -> None:
@@ -274,11 +291,12 @@ class Throttle:
         self._patience = self._steps_left = PATIENCE
         self._go(self.limit, "steady")
 
-    def _give_up(self) -> None:
-        """Go back to what is proven, and try again later, and later each time."""
+    def _give_up(self, *, insist: bool = False) -> None:
+        """Go back to what is proven, and try again later; unless there is much to gain, later each time."""
+        self._proven = (self._proven[0], None)
         self._go(self._proven[0], "steady")
         self._steps_left = self._patience
-        self._patience = min(self._patience * 2, PATIENCE_MOST)
+        self._patience = PATIENCE if insist else min(self._patience * 2, PATIENCE_MOST)
 
 
 def _middle(values: Sequence[float]) -> float:
@@ -287,5 +305,6 @@ def _middle(values: Sequence[float]) -> float:
     return statistics.fmean(sorted(values)[off : len(values) - off])
 
 
-def _mixed(before: float | None, now: float) -> float:
-    return now if before is None else 0.7 * before + 0.3 * now
+def _is_other(before: float | None, throughput: float) -> bool:
+    """Tell whether a server does so much more or less than before that something has happened to it."""
+    return before is not None and not before / (1 + STRIDE) < throughput < before * (1 + STRIDE)
