@@ -78,7 +78,7 @@ async def pooling(*entries: Entry, verify: Verify | None = None) -> AsyncIterato
 
 
 async def fail_until_shut(pool: Pool, entry: Entry, server: ModelServer, status: int) -> None:
-    server.script("caption", *[refusal] * TOLERATED)
+    server.script("caption", *[Fail(status)] * TOLERATED)
     for number in range(TOLERATED):
         with pytest.raises((ServerUnavailable, RequestRejected)):
             await pool.chat(entry, a_request(), session=f"photo {number}")
