@@ -91,6 +91,7 @@ class Tools(Value):
     fingerprint: Callable[[Path], Fingerprint | None]  # of the file as it is now; None: no file is there
     read_through: Callable[[Path], None]  # a bad sector or a lost share shows here, not in a decoder
     prepare: Callable[[Path], Awaitable[Pictures]]  # decodes in a worker process
+    seat: AbstractAsyncContextManager[object]  # held by each photo that is asked about: there are so many
     show: Callable[[Photo, Pictures, Facts], Conversation]
     journal: Journal
     now: Callable[[], datetime]  # local time, with zone
@@ -235,11 +236,13 @@ async def converse(
         await asyncio.to_thread(tools.read_through, photo.path)
         pictures = await tools.prepare(photo.path)
     conversation = tools.show(photo, pictures, facts)
-    for stage in draft.missing(stages):
-        with steps(stage):
-            answer, origin = await conversation.ask(stage, draft)
-            draft = draft.with_answer(stage, answer, origin)
-            await tools.journal.save_draft(job, draft)
+    steps.current = "prepared"
+    async with tools.seat:
+        for stage in draft.missing(stages):
+            with steps(stage):
+                answer, origin = await conversation.ask(stage, draft)
+                draft = draft.with_answer(stage, answer, origin)
+                await tools.journal.save_draft(job, draft)
     return draft
 
 

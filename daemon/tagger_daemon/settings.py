@@ -279,7 +279,8 @@ class Settings(BaseSettings):
     prompt_profile: str = Field("default", min_length=1, description="the set of prompts")
     profiles_dir: Path | None = Field(None, description="a folder with prompt profiles of your own")
     max_keywords: int = Field(15, ge=1, le=64, description="keywords kept a photo")
-    max_workers: int = Field(16, ge=1, le=512, description="photos in flight at once")
+    max_workers: int = Field(16, ge=1, le=512, description="photos that are asked about at once")
+    batch_size: int = Field(16, ge=1, le=512, description="photos read and prepared ahead of them")
     overwrite_metadata: bool = Field(
         False, description="replace titles and descriptions of a person's too; the ledger keeps them"
     )

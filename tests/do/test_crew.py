@@ -95,7 +95,7 @@ async def at_work(
     backlog = Backlog(database)
     backlog.watch_only([FOLDER])
     backlog.enqueue([PHOTO], priority=Priority.ARRIVAL, now=1)
-    tools: dict[str, Any] = dict.fromkeys(("read_through", "prepare", "show", "alone"))
+    tools: dict[str, Any] = dict.fromkeys(("read_through", "prepare", "seat", "show", "alone"))
     crew = Crew(
         database=database,
         backlog=backlog,
@@ -112,7 +112,7 @@ async def at_work(
         ),
         gate=lambda: True,
         queue=QueueSettings(),
-        max_workers=1,
+        journeys=1,
         look_again=lambda _: None,
         same_folder=same_folder,
         finished=finished,

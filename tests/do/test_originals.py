@@ -150,7 +150,7 @@ def test_a_write_that_was_begun_is_noted_with_its_original(photos: Path, store: 
         async def intend(self, record: Record) -> None:
             intended.append(record)
 
-    tools: dict[str, Any] = dict.fromkeys(("read_through", "prepare", "show", "alone"))
+    tools: dict[str, Any] = dict.fromkeys(("read_through", "prepare", "seat", "show", "alone"))
     answers = annotation()
     draft = Draft(
         caption=answers.caption,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,6 +70,7 @@ class Journey:
             fingerprint=fingerprint,
             read_through=lambda _: None,
             prepare=self.prepare,
+            seat=nullcontext(),
             show=lambda *_: self,
             journal=self,
             now=lambda: NOON,

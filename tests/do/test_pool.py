@@ -20,12 +20,16 @@ from tagger_daemon.errors import (
     ConfigurationError,
     ReplyTimeout,
     RequestRejected,
+    ServerDrifted,
     ServerMisconfigured,
     ServerUnavailable,
 )
 from tagger_daemon.model import Stage
+from tagger_daemon.vision import pool as pool_module
+from tagger_daemon.vision import throttle
+from tagger_daemon.vision.client import ChatClient
 from tagger_daemon.vision.entry import Entry, Limits, Timeouts
-from tagger_daemon.vision.pool import TOLERATED, EndpointStatus, Pool
+from tagger_daemon.vision.pool import TOLERATED, EndpointStatus, Pool, Verify
 
 pytestmark = pytest.mark.anyio
 
@@ -35,6 +39,11 @@ TESTS = Path(__file__).parents[1]
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def short_calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "CALM_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -59,8 +68,8 @@ def said() -> Iterator[list[str]]:
 
 
 @asynccontextmanager
-async def pooling(*entries: Entry) -> AsyncIterator[Pool]:
-    pool = Pool(entries, keys={})
+async def pooling(*entries: Entry, verify: Verify | None = None) -> AsyncIterator[Pool]:
+    pool = Pool(entries, keys={}, verify=verify)
     await pool.start()
     try:
         yield pool
@@ -151,7 +160,7 @@ async def test_with_every_endpoint_down_photos_wait_and_the_servers_return_is_no
         assert (await pool.chat(entry, a_request(), session="photo")).text
         status = the_only(pool.snapshot())
     assert (status.state, status.asked, status.failed, status.last_error) == ("up", 2, 1, None)
-    assert [line.split()[0] for line in said] == ["INFO", "WARNING", "INFO"]
+    assert [line.split()[0] for line in said] == ["INFO", "WARNING", "INFO", "INFO"]
 
 
 async def test_waiting_ends_when_every_entry_has_a_server(server: ModelServer, replica: ModelServer) -> None:
@@ -179,19 +188,70 @@ async def test_an_endpoint_is_given_no_more_at_once_than_its_limit(
     assert (server.max_in_flight, replica.max_in_flight) == (3, 3)
 
 
-async def test_a_full_endpoint_passes_photos_on_to_the_next(
+async def test_a_full_endpoint_passes_new_photos_on_to_the_next(
     server: ModelServer, replica: ModelServer
 ) -> None:
     entry = an_entry(server.base_url, replica.base_url, limits=Limits(start=1, max=1))
     server.hold()
     replica.hold()
     async with pooling(entry) as pool:
-        asked = [asyncio.create_task(pool.chat(entry, a_request(), session="photo")) for _ in range(2)]
+        asked = [asyncio.create_task(pool.chat(entry, a_request(), session=str(n))) for n in range(2)]
         await asyncio.to_thread(server.wait_in_flight, 1)
         await asyncio.to_thread(replica.wait_in_flight, 1)
         server.release()
         replica.release()
         await asyncio.gather(*asked)
+
+
+async def test_a_photo_that_was_begun_waits_for_its_own_replica_and_comes_before_new_ones(
+    server: ModelServer, replica: ModelServer
+) -> None:
+    entry = an_entry(server.base_url, replica.base_url, limits=Limits(start=1, max=1))
+    async with pooling(entry) as pool:
+        home = (await pool.chat(entry, a_request(), session="begun")).endpoint
+        own, other = (server, replica) if home == server.base_url else (replica, server)
+        own.hold()
+        other.hold()
+        names = [str(number) for number in range(4)]
+        new = [asyncio.create_task(pool.chat(entry, a_request(), session=name)) for name in names]
+        await asyncio.to_thread(own.wait_in_flight, 1)
+        await asyncio.to_thread(other.wait_in_flight, 1)
+        begun = asyncio.create_task(pool.chat(entry, a_request(Stage.KEYWORDS), session="begun"))
+        await asyncio.sleep(0)
+        assert {status.waiting for status in pool.snapshot()} == {2, 3}
+        own.release()
+        assert (await asyncio.wait_for(begun, PATIENCE)).endpoint == home
+        other.release()
+        await asyncio.wait_for(asyncio.gather(*new), PATIENCE)
+    assert [request.stage for request in own.chat_requests][:3] == ["caption", "caption", "keywords"]
+
+
+async def test_those_that_wait_get_their_places_in_the_order_in_which_they_came(server: ModelServer) -> None:
+    entry = an_entry(server.base_url, limits=Limits(start=1, max=1))
+    finished: list[str] = []
+
+    async def ask(session: str) -> None:
+        await pool.chat(entry, a_request(), session=session)
+        finished.append(session)
+
+    async with pooling(entry) as pool:
+        names = [f"{number:02}" for number in range(20)]
+        await asyncio.wait_for(asyncio.gather(*map(ask, names)), PATIENCE)
+    assert finished == names
+
+
+async def test_replicas_with_room_share_the_photos_evenly(server: ModelServer, replica: ModelServer) -> None:
+    entry = an_entry(server.base_url, replica.base_url, limits=Limits(start=16, max=16))
+    server.hold()
+    replica.hold()
+    async with pooling(entry) as pool:
+        asked = [asyncio.create_task(pool.chat(entry, a_request(), session=str(n))) for n in range(16)]
+        await asyncio.to_thread(server.wait_in_flight, 6)
+        await asyncio.to_thread(replica.wait_in_flight, 6)
+        assert {status.in_flight for status in pool.snapshot()} <= set(range(6, 11))
+        server.release()
+        replica.release()
+        await asyncio.wait_for(asyncio.gather(*asked), PATIENCE)
 
 
 async def test_a_cancelled_request_frees_its_place(server: ModelServer) -> None:
@@ -206,20 +266,166 @@ async def test_a_cancelled_request_frees_its_place(server: ModelServer) -> None:
         server.release()
 
 
-async def test_single_failures_are_borne_and_repeated_ones_are_not(server: ModelServer) -> None:
+@pytest.mark.parametrize("status", [429, 503, 529])
+async def test_single_refusals_are_borne_and_a_server_that_only_refuses_is_not(
+    server: ModelServer, status: int
+) -> None:
     entry = an_entry(server.base_url)
-    shy = [Fail(503)] * (TOLERATED - 1)
-    server.script("caption", *shy, Say("Fine."), *shy, Say("Fine again."))
+    refusal = Fail(status, b"Too much to do.")
+    shy = [refusal] * (TOLERATED - 1)
+    server.script("caption", *shy, Say("Fine."), *shy, Say("Fine again."), *[refusal] * TOLERATED)
     async with pooling(entry) as pool:
-        for reply in (*shy, None, *shy, None):
-            if reply is None:
-                await pool.chat(entry, a_request(), session="photo")
-            else:
-                with pytest.raises(ServerUnavailable, match="503"):
-                    await pool.chat(entry, a_request(), session="photo")
+        for text in ("Fine.", "Fine again."):
+            assert (await pool.chat(entry, a_request(), session="photo")).text == text
             assert pool.available(entry)
-        await fail_until_shut(pool, entry, server, 503)
+        with pytest.raises(ServerUnavailable, match=str(status)):
+            await pool.chat(entry, a_request(), session="photo")
         assert the_only(pool.snapshot()).state == "down"
+
+
+async def test_what_one_server_refuses_as_too_much_the_other_takes(
+    server: ModelServer, replica: ModelServer
+) -> None:
+    entry = an_entry(server.base_url, replica.base_url, limits=Limits(start=8, max=8))
+    server.hold()  # or what is refused would be all that it has
+    async with pooling(entry) as pool:
+        asked = [asyncio.create_task(pool.chat(entry, a_request(), session=str(n))) for n in range(8)]
+        await asyncio.to_thread(server.wait_in_flight, 3)
+        server.script("keywords", *[Fail(429)] * 8)
+        server.release()
+        await asyncio.wait_for(asyncio.gather(*asked), PATIENCE)
+        later = [pool.chat(entry, a_request(Stage.KEYWORDS), session=str(n)) for n in range(8)]
+        replies = await asyncio.wait_for(asyncio.gather(*later), PATIENCE)
+        assert [one.state for one in pool.snapshot()] == ["up", "up"]
+        assert pool.snapshot()[0].limit < 8
+    assert len(replies) == 8
+
+
+async def test_an_endpoint_that_came_back_is_tried_by_one_photo_before_it_gets_more(
+    server: ModelServer, said: list[str]
+) -> None:
+    entry = an_entry(server.base_url)
+    async with pooling(entry) as pool:
+        await fail_until_shut(pool, entry, server, 500)
+        server.hold()
+        await asyncio.wait_for(pool.wait_available([entry]), PATIENCE)
+        asked = [asyncio.create_task(pool.chat(entry, a_request(), session=str(n))) for n in range(4)]
+        await asyncio.to_thread(server.wait_in_flight, 1)
+        status = the_only(pool.snapshot())
+        assert (status.state, status.in_flight, status.waiting) == ("trying", 1, 3)
+        server.release()
+        await asyncio.wait_for(asyncio.gather(*asked), PATIENCE)
+        assert the_only(pool.snapshot()).state == "up"
+    assert any("one photo tries it" in line for line in said)
+
+
+async def test_what_a_photo_is_to_blame_for_does_not_keep_a_server_from_coming_back(
+    server: ModelServer,
+) -> None:
+    entry = an_entry(server.base_url)
+    async with pooling(entry) as pool:
+        server.down()
+        with pytest.raises(ServerUnavailable):
+            await pool.chat(entry, a_request(), session="photo")
+        server.up()
+        await asyncio.wait_for(pool.wait_available([entry]), PATIENCE)
+        server.script("caption", Fail(400))
+        with pytest.raises(RequestRejected):
+            await pool.chat(entry, a_request(), session="photo")
+        assert the_only(pool.snapshot()).state == "up"
+
+
+async def test_a_drained_endpoint_gets_no_new_photos_and_those_there_finish(
+    server: ModelServer, replica: ModelServer
+) -> None:
+    entry = an_entry(server.base_url, replica.base_url)
+    async with pooling(entry) as pool:
+        homes = [(await pool.chat(entry, a_request(), session=str(n))).endpoint for n in range(8)]
+        pool.drain(server.base_url)
+        assert [status.state for status in pool.snapshot()] == ["draining", "up"]
+        for number, home in enumerate(homes):
+            reply = await pool.chat(entry, a_request(Stage.KEYWORDS), session=str(number))
+            assert reply.endpoint == home
+        new = [await pool.chat(entry, a_request(), session=f"new {n}") for n in range(8)]
+        assert {reply.endpoint for reply in new} == {replica.base_url}
+        pool.drain(replica.base_url)
+        assert not pool.available(entry)
+        with pytest.raises(ServerUnavailable, match="no new photos"):
+            await pool.chat(entry, a_request(), session="one more")
+        pool.resume(server.base_url)
+        assert pool.available(entry)
+        assert (await pool.chat(entry, a_request(), session="one more")).endpoint == server.base_url
+
+
+async def test_photos_that_wait_for_an_endpoint_go_elsewhere_once_it_dies(
+    server: ModelServer, replica: ModelServer
+) -> None:
+    entry = an_entry(server.base_url, replica.base_url, limits=Limits(start=1, max=1))
+    async with pooling(entry) as pool:
+        home = (await pool.chat(entry, a_request(), session="begun")).endpoint
+        own, other = (server, replica) if home == server.base_url else (replica, server)
+        own.hold()
+        first = asyncio.create_task(pool.chat(entry, a_request(), session="begun"))
+        await asyncio.to_thread(own.wait_in_flight, 1)
+        second = asyncio.create_task(pool.chat(entry, a_request(Stage.KEYWORDS), session="begun"))
+        await asyncio.sleep(0)
+        own.down()
+        replies = await asyncio.wait_for(asyncio.gather(first, second), PATIENCE)
+    assert {reply.endpoint for reply in replies} == {other.base_url}
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (ServerDrifted("it sees no colours"), "refused"),
+        (ServerMisconfigured("another model"), "refused"),
+        (ServerUnavailable("no answer"), "down"),
+    ],
+)
+async def test_an_endpoint_is_used_once_it_is_verified(
+    server: ModelServer, error: ServerUnavailable, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "PAUSE_REFUSED", 0.05)
+    errors = [error]
+    verified: list[ChatClient] = []
+
+    async def verify(client: ChatClient) -> None:
+        verified.append(client)
+        if errors:
+            raise errors.pop()
+
+    entry = an_entry(server.base_url)
+    pool = Pool([entry], keys={}, verify=verify)
+    await pool.start()
+    assert (the_only(pool.snapshot()).state, the_only(pool.snapshot()).last_error) == (state, str(error))
+    await asyncio.wait_for(pool.wait_available([entry]), PATIENCE)
+    await pool.chat(entry, a_request(), session="photo")
+    # Looking whether a server is still well costs nothing more.
+    server.script("caption", Fail(500))
+    with pytest.raises(RequestRejected):
+        await pool.chat(entry, a_request(), session="photo")
+    assert len(verified) == 2
+    await pool.close()
+
+
+async def test_an_endpoint_in_use_is_verified_again_and_again(
+    server: ModelServer, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "CHECK_SECONDS", 0.01)
+    looks = []
+
+    async def verify(client: ChatClient) -> None:
+        looks.append(client)
+        if len(looks) == 3:
+            raise ServerDrifted("it serves another model now")
+
+    entry = an_entry(server.base_url)
+    async with pooling(entry, verify=verify) as pool:
+        async with asyncio.timeout(PATIENCE):
+            while pool.available(entry):  # noqa: ASYNC110  # it comes to pass in another task
+                await asyncio.sleep(0.01)
+        assert the_only(pool.snapshot()).state == "refused"
+    assert "ERROR vlm: it serves another model now" in said
 
 
 async def test_a_server_that_only_looks_well_is_left_alone_after_one_more_failure(

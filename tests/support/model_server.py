@@ -274,9 +274,11 @@ class ModelServer:
 
         with self._changed:
             request = self._requests[number]
-            if request.stage == "canary":
-                seen = self._seen(request)
+        if request.stage == "canary":
+            seen = self._seen(request)
+            with self._changed:
                 return self._worded(seen, request) if isinstance(seen, Say) else seen
+        with self._changed:
             reply = self._worked_on(number, gone)
             request = replace(self._requests[number], finished=time.monotonic())
             self._requests[number] = request

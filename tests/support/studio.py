@@ -147,6 +147,7 @@ class Studio:
             fingerprint=_fingerprint,
             read_through=lambda _: None,
             prepare=prepare,
+            seat=nullcontext(),
             show=show,
             journal=Journal(self.backlog, self.ledger),
             now=lambda: self.now,

@@ -90,7 +90,7 @@ def plain_lines() -> Watcher:
 
 def headline(snapshot: Snapshot) -> str:
     """Say in two or three words what the daemon is at."""
-    if snapshot.open_rows and not any(endpoint.state == "up" for endpoint in snapshot.endpoints):
+    if snapshot.open_rows and not any(endpoint.state in ("up", "trying") for endpoint in snapshot.endpoints):
         return "waiting for a model"
     if snapshot.current:
         return "describing"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +31,8 @@ RATE_WINDOW_MS = 10 * 60 * 1000
 #: Errors shown.
 TROUBLES_SHOWN = 10
 REFRESH_SECONDS = 1.0
+#: Steps of photos that are only counted: nobody is asked about them yet.
+AHEAD = frozenset({"waiting", "read", "prepare", "prepared"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -226,33 +229,9 @@ def _running(view: View) -> list[RenderableType]:
     if process.get("settling"):
         parts.append(Text(f"{process['settling']} files have not stopped changing"))
     if process.get("current"):
-        table = Table("in flight", "step", box=None, pad_edge=False)
-        for current in process["current"]:
-            table.add_row(shown(current["path"]), current["step"])
-        parts.append(table)
+        parts.append(_current(process["current"]))
     if process.get("endpoints"):
-        table = Table(
-            "endpoint",
-            "model",
-            "place",
-            "state",
-            "in flight",
-            "asked",
-            "failed",
-            "",
-            box=None,
-            pad_edge=False,
-        )
-        for endpoint in process["endpoints"]:
-            table.add_row(
-                shown(endpoint["url"]),
-                shown(endpoint["entry"]),
-                endpoint["place"] or "",
-                endpoint["state"],
-                *(str(endpoint[key]) for key in ("in_flight", "asked", "failed")),
-                shown(endpoint["last_error"] or ""),
-            )
-        parts.append(table)
+        parts.append(_endpoints(process["endpoints"]))
     parts += [Text(_server(server), style="dim") for server in process.get("servers", ())]
     parts += [Text(problem, style="yellow") for problem in process.get("problems", ())]
     upcoming = process.get("upcoming", {})
@@ -268,6 +247,40 @@ def _server(server: Mapping[str, Any]) -> str:
     if server["state"] in ("starting", "backing-off") and server["log_tail"]:
         line += f"; it says: {shown(server['log_tail'][-1])}"
     return line
+
+
+def _current(photos: Sequence[Mapping[str, Any]]) -> Table:
+    """Show those that are asked about or written; of those that wait for that, how many there are."""
+    table = Table("in flight", "step", box=None, pad_edge=False)
+    ahead = Counter(photo["step"] for photo in photos if photo["step"] in AHEAD)
+    for photo in photos:
+        if photo["step"] not in AHEAD:
+            table.add_row(shown(photo["path"]), photo["step"])
+    for step, count in ahead.items():
+        table.add_row(f"{count} more", step, style="dim")
+    return table
+
+
+def _endpoints(endpoints: Sequence[Mapping[str, Any]]) -> Table:
+    columns = ("endpoint", "model", "place", "state", "in flight", "waiting", "asked", "failed")
+    table = Table(*columns, "seconds", "tokens/s", "", box=None, pad_edge=False)
+    for endpoint in endpoints:
+        limit = endpoint.get("limit")  # the file may be of an older version, which did not say
+        table.add_row(
+            shown(endpoint["url"]),
+            shown(endpoint["entry"]),
+            endpoint.get("place") or "",
+            endpoint["state"],
+            f"{endpoint['in_flight']} of {limit}" if limit else str(endpoint["in_flight"]),
+            *(str(endpoint.get(key, "")) for key in ("waiting", "asked", "failed")),
+            *(_figure(endpoint.get(key)) for key in ("seconds", "tokens_per_second")),
+            shown(endpoint["last_error"] or ""),
+        )
+    return table
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g}" if value < 10 else f"{value:.0f}"
 
 
 def _held_up(view: View) -> Table:

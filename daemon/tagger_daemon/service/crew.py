@@ -41,6 +41,8 @@ FOLDER_PAUSE = 15
 STATE_PAUSE = 5.0
 #: Steps in which a journey is never cut off: the file is being replaced, or its end written down.
 UNTOUCHABLE = frozenset({"write", "finish"})
+#: Steps in which no model was asked yet: at the end of the service nothing is lost by putting the photo back.
+UNASKED = frozenset({"waiting", "read", "prepare", "prepared"})
 
 
 class Audit(Protocol):
@@ -88,7 +90,7 @@ class Journal:
 
 
 class Crew:
-    """As many journeys at once as there are workers, and no more claims than free ones."""
+    """As many journeys at once as may be asked about or prepared ahead, and no more claims than that."""
 
     def __init__(
         self,
@@ -100,7 +102,7 @@ class Crew:
         tools: Tools,
         gate: Callable[[], bool],
         queue: QueueSettings,
-        max_workers: int,
+        journeys: int,
         look_again: Callable[[Path], None],
         same_folder: Callable[[Path], bool],
         finished: Callable[[Record], None] = lambda _: None,
@@ -116,7 +118,8 @@ class Crew:
             tools: what the journeys touch.
             gate: whether the models can be asked; nothing is claimed while they cannot.
             queue: leases, attempts, back-off.
-            max_workers: journeys at once.
+            journeys: photos at once that are prepared, asked about or written. How many of them are asked
+                about is up to `tools.seat`; the others keep that busy.
             look_again: told of a photo that changed meanwhile.
             same_folder: whether a watch folder still is the one that was scanned, and readable.
             finished: told of each record, in the transaction that ends its job.
@@ -129,7 +132,7 @@ class Crew:
         self._tools = tools
         self._gate = gate
         self._queue = queue
-        self._max_workers = max_workers
+        self._journeys = journeys
         self._look_again = look_again
         self._same_folder = same_folder
         self._finished = finished
@@ -155,7 +158,7 @@ class Crew:
         while not self._stopping:
             self.last_moved = time.monotonic()
             self._wake.clear()
-            free = self._max_workers - len(self._walks)
+            free = self._journeys - len(self._walks)
             if free and self._gate():
                 await self._claim(free)
             with contextlib.suppress(TimeoutError):
@@ -165,7 +168,9 @@ class Crew:
                 raise self._broken
 
     async def drain(self, seconds: float, *, hurry: asyncio.Event) -> None:
-        """Claim nothing more, let journeys end for a while, hand the rest back; never cut off a write.
+        """Claim nothing more, let photos that were asked about end for a while, hand the rest back.
+
+        A write is never cut off.
 
         Args:
             seconds: how long they get.
@@ -173,8 +178,11 @@ class Crew:
         """
         self._stopping = True
         self.wake()
-        if self._walks:
-            logger.info("stopping: {} photos in flight get {:g} s to finish", len(self._walks), seconds)
+        unasked = [walk for walk in self.walks if walk.steps.current in UNASKED]
+        for walk in unasked:
+            walk.task.cancel()
+        if asked := len(self._walks) - len(unasked):
+            logger.info("stopping: {} photos in flight get {:g} s to finish", asked, seconds)
             hurried = asyncio.create_task(hurry.wait())
             deadline = asyncio.get_running_loop().time() + seconds
             while self._walks and not hurried.done():

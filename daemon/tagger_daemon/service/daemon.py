@@ -159,7 +159,7 @@ class Daemon:
     def _threads(self) -> ThreadPoolExecutor:
         # Blocking calls of every journey run in threads; exiftool's may queue for its lock, and the database
         # must not wait behind them.
-        threads = ThreadPoolExecutor(self.settings.max_workers + 8, thread_name_prefix="blocking")
+        threads = ThreadPoolExecutor(_journeys(self.settings) + 8, thread_name_prefix="blocking")
         asyncio.get_running_loop().set_default_executor(threads)
         return threads
 
@@ -202,6 +202,7 @@ class Daemon:
             fingerprint=fingerprint_of,
             read_through=readable_to_end,
             prepare=preparer.prepare,
+            seat=asyncio.Semaphore(settings.max_workers),
             show=asker.show,
             journal=Journal(self._backlog, self._ledger),
             now=local_now,
@@ -218,7 +219,7 @@ class Daemon:
             tools=tools,
             gate=self._gate_is_open,
             queue=settings.queue,
-            max_workers=settings.max_workers,
+            journeys=_journeys(settings),
             look_again=self._arrivals.look_again,
             same_folder=self._arrivals.same_folder,
             finished=self._note_finished,
@@ -418,6 +419,11 @@ class Daemon:
         """Tell systemd that we live, for as long as every part moves."""
         heart = Heart(self._notifier, crew=self._crew, arrivals=self._arrivals, backlog=self._backlog)
         await heart.beat()
+
+
+def _journeys(settings: Settings) -> int:
+    """How many photos are in hand at once: those that are asked about, and those that are to be next."""
+    return settings.max_workers + settings.batch_size
 
 
 @contextmanager

@@ -158,6 +158,7 @@ async def preview(
             fingerprint=fingerprint_of,
             read_through=readable_to_end,
             prepare=preparer.prepare,
+            seat=nullcontext(),
             show=asker.show,
             journal=journal,
             now=local_now,

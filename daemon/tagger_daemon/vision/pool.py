@@ -1,23 +1,28 @@
 """Which endpoint is asked next, and which is left alone until it is well again.
 
 Everything happens on one event loop: state changes between two `await`s, so no lock is needed.
+
+An endpoint is a circuit breaker with the states of one, in plain words: *up* (closed), *down* or *refused*
+(open), and *trying* (half open): it looks well again, and one photo finds out whether it is.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+import httpx2
 from loguru import logger
 
 from tagger_daemon.errors import (
     ConfigurationError,
     NotConsented,
+    ReplyError,
     ReplyTimeout,
     RequestRejected,
     ServerFailed,
@@ -30,7 +35,9 @@ from tagger_daemon.vision.client import ChatClient, nothing_listens
 from tagger_daemon.vision.consents import Consents, Disclosure, not_agreed
 from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry, Place
 from tagger_daemon.vision.keys import looks_like_a_name
+from tagger_daemon.vision.line import Line, Sessions
 from tagger_daemon.vision.network import Resolver, resolve
+from tagger_daemon.vision.throttle import Throttle, Turn
 
 #: Failures in a row that close an endpoint to photos. One is enough where nothing listens at all.
 TOLERATED: Final = 3
@@ -48,10 +55,17 @@ PAUSE_REFUSED: Final = 30.0
 #: some, of which none is up. It takes a person and a new start to change the first.
 PAUSE_BARRED: Final = 3600.0
 PAUSE_BARRED_ELSEWHERE: Final = 60.0
-#: Seconds between two looks at an endpoint that is up.
+
+#: Seconds between two looks at an endpoint that is up: what it serves may have been changed meanwhile.
 CHECK_SECONDS: Final = 3600.0
 
-State = Literal["unknown", "up", "down", "refused"]
+#: unknown: not looked at yet. up: takes photos. trying: one photo finds out whether it does again. draining:
+#: takes no new photos, and lets those that are there finish. down: left alone until it looks well. refused:
+#: answers, but not for us.
+State = Literal["unknown", "up", "trying", "draining", "down", "refused"]
+
+#: Finds out whether a server is what the registry says, by whatever it takes to ask it.
+Verify = Callable[[ChatClient], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,10 +75,14 @@ class EndpointStatus(Value):
     entry: str  # name of the registry entry
     url: str  # base URL
     place: Place | None  # how what is sent to it is treated; None: not found yet
-    state: State  # unknown: not looked at yet; refused: answers, but not for us
+    state: State
+    limit: int  # requests that it is given at once, at present
     in_flight: int  # requests under way
+    waiting: int  # requests that would take a place there, if there was one
     asked: int  # requests sent to it so far
     failed: int  # of these, how many brought no reply
+    seconds: float | None  # median of the last replies; None: there were none
+    tokens_per_second: float | None  # over the last replies; None: not told
     last_error: str | None  # the server's last failure, in plain words; None once it has done well since
     since: float  # when it came into this state, on the pool's clock, seconds
 
@@ -77,8 +95,9 @@ class _Endpoint:
     url: str
     client: ChatClient
     since: float
+    throttle: Throttle
     state: State = "unknown"
-    in_flight: int = 0
+    draining: bool = False
     asked: int = 0
     failed: int = 0
     in_a_row: int = 0  # failures since the last reply
@@ -86,21 +105,31 @@ class _Endpoint:
     pause: float = PAUSE
     last_error: str | None = None
     watch: asyncio.Task[None] | None = None
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    looked: float = float("-inf")  # when the last look began
     announced: set[Path] = field(default_factory=set)  # folders of which it was told that photos go there
 
-    def rank(self, session: str) -> bytes:
-        """Return this endpoint's weight for a session: the highest of all is the session's own."""
-        return hashlib.sha256(f"{session}\0{self.url}".encode(errors="surrogateescape")).digest()
+    @property
+    def is_open(self) -> bool:
+        return self.state in {"up", "trying"}
 
-    def status(self) -> EndpointStatus:
+    def room(self, now: float) -> int:
+        room = self.throttle.room(now)
+        return min(room, 1 - self.throttle.in_flight) if self.state == "trying" else room
+
+    def status(self, *, waiting: int, now: float) -> EndpointStatus:
         return EndpointStatus(
             entry=self.entry.name,
             url=self.url,
             place=self.client.place,
-            state=self.state,
-            in_flight=self.in_flight,
+            state="draining" if self.draining and self.is_open else self.state,
+            limit=self.throttle.limit,
+            in_flight=self.throttle.in_flight,
+            waiting=waiting,
             asked=self.asked,
             failed=self.failed,
+            seconds=self.throttle.seconds,
+            tokens_per_second=self.throttle.tokens_per_second(now),
             last_error=self.last_error,
             since=self.since,
         )
@@ -117,47 +146,55 @@ class Pool:
         keys: Mapping[str, str],
         consents: Consents | None = None,
         resolve: Resolver = resolve,
-        verify: Callable[[ChatClient], Awaitable[None]] | None = None,
+        verify: Verify | None = None,
     ) -> None:
         """Prepare to ask the endpoints of `entries`; nothing is sent yet.
 
-        `keys` maps the names that entries give in `api_key_env` to keys, as the environment does. `consents`
-        says which photos may be sent to endpoints outside the private network: none, if it is not given.
-        `verify` looks at an endpoint before it is given photos, and every hour; it raises `ServerUnavailable`
-        if it must not be.
+        Args:
+            entries: those in use; one that is there twice counts once.
+            clock: seconds, never going back.
+            keys: maps the names that entries give in `api_key_env` to keys, as the environment does.
+            consents: say which photos may be sent to endpoints outside the private network: none, if they
+                are not given.
+            resolve: finds the addresses of a host.
+            verify: awaited before an endpoint is used, and once an hour while it is. It raises
+                ServerUnavailable where the endpoint must not be used.
 
         Raises:
             ConfigurationError: an entry's key is missing or cannot be sent.
         """
         self._clock = clock
-        self._consents = consents = consents or Consents()
         self._verify = verify
-        self._hours: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
+        self._consents = consents or Consents()
+        self._resolve = resolve
         self._told: set[tuple[str, Path]] = set()  # entries and folders of which it was told that they wait
-        now = clock()
-
-        def client(url: str, entry: Entry) -> ChatClient:
-            key = key_of(entry, keys)
-            return ChatClient(url, entry, api_key=key, clock=clock, consents=consents, resolve=resolve)
-
+        self._changed = asyncio.Event()
+        self._checks: asyncio.Task[None] | None = None
         self._endpoints = {
-            entry.name: [_Endpoint(entry, url, client(url, entry), now) for url in entry.endpoints]
+            entry.name: [self._endpoint(url, entry, keys) for url in entry.endpoints]
             for entry in {entry.name: entry for entry in entries}.values()
+        }
+        sessions = Sessions()
+        self._lines = {
+            name: Line(
+                name, endpoints, sessions=sessions, clock=clock, nobody=functools.partial(self._nobody, name)
+            )
+            for name, endpoints in self._endpoints.items()
         }
 
     async def start(self) -> None:
-        """Look at every endpoint once, and go on looking at those that are not up."""
+        """Look at every endpoint once, and go on: soon at those that are not up, hourly at those that are."""
         await asyncio.gather(*(self._look(endpoint) for endpoint in self._all()))
-        self._hours = asyncio.create_task(self._look_hourly(), name="hourly look")
+        self._checks = asyncio.create_task(self._keep_checking(), name="hourly look at the servers")
 
     async def close(self) -> None:
         """Stop looking, and close all connections."""
-        watches = [endpoint.watch for endpoint in self._all() if endpoint.watch]
-        watches += [self._hours] if self._hours else []
-        for watch in watches:
-            watch.cancel()
-        await asyncio.gather(*watches, return_exceptions=True)
+        tasks = [task for task in (self._checks, *(one.watch for one in self._all())) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for line in self._lines.values():
+            line.close()
         await asyncio.gather(*(endpoint.client.close() for endpoint in self._all()))
 
     async def chat(
@@ -170,8 +207,9 @@ class Pool:
     ) -> ChatReply:
         """Ask an endpoint of `entry`; where one is down, the next is tried at once.
 
-        All requests of one session (one photo) go to the same endpoint while that is up and has room, so that
-        the server finds the photo in its cache. With every endpoint busy, this waits for room.
+        All requests of one session (one photo) go to the same endpoint while that is up, so that the server
+        finds the photo in its cache. With no place free, this waits for one; a server that has too much to do
+        is asked again once it has less.
 
         Args:
             entry: whose endpoints are asked.
@@ -186,17 +224,20 @@ class Pool:
             ServerMisconfigured: no endpoint does, and all of them because they refuse us.
             RequestRejected, ReplyError: as `ChatClient.chat`.
         """
+        line = self._lines[entry.name]
         tried: set[_Endpoint] = set()
+        again = False
         while True:
-            endpoint = await self._room(entry, session, disclosed, tried)
+            endpoint, turn = await self._place(entry, session, disclosed, tried, again=again)
             try:
                 self._announce(endpoint, disclosed)
-                return await self._ask(endpoint, request, session)
-            except ServerUnavailable:
-                tried.add(endpoint)  # which keeps the reason, should no other have room for us
+                return await self._ask(endpoint, turn, request, session)
+            except ServerUnavailable as error:
+                again = is_overload(error) and endpoint.is_open
+                if not again:
+                    tried.add(endpoint)  # which keeps the reason, should no other have room for us
             finally:
-                endpoint.in_flight -= 1
-                self._tell()
+                line.freed(endpoint)
 
     def tellable(self, entry: Entry, folder: Path) -> Disclosure:
         """Return what an entry may be told about photos in a folder, whichever of its endpoints answers.
@@ -219,9 +260,7 @@ class Pool:
         Raises:
             NotConsented: says what a person has to add to the configuration.
         """
-        barred = self._barred(
-            self._endpoints[entry.name], Disclosure(folder=folder, people=False, places=False)
-        )
+        barred = self._barred(entry, Disclosure(folder=folder, people=False, places=False))
         if barred is None:
             return
         if (entry.name, folder) not in self._told:
@@ -230,23 +269,49 @@ class Pool:
         raise barred
 
     def available(self, entry: Entry) -> bool:
-        """Tell whether an endpoint of `entry` takes requests, as far as is known."""
-        return any(endpoint.state == "up" for endpoint in self._endpoints[entry.name])
+        """Tell whether an endpoint of `entry` takes new photos, as far as is known."""
+        return any(endpoint.is_open and not endpoint.draining for endpoint in self._endpoints[entry.name])
 
     async def wait_available(self, entries: Sequence[Entry]) -> None:
-        """Wait until each of `entries` has an endpoint that takes requests."""
+        """Wait until each of `entries` has an endpoint that takes new photos."""
         while not all(self.available(entry) for entry in entries):
             await self._changed.wait()
 
+    def drain(self, url: str) -> None:
+        """Send no new photos to the endpoints at `url`; those that are there finish."""
+        self._set_draining(url, True)
+
+    def resume(self, url: str) -> None:
+        """Send new photos to the endpoints at `url` again."""
+        self._set_draining(url, False)
+
     def snapshot(self) -> tuple[EndpointStatus, ...]:
         """Return how every endpoint is doing."""
-        return tuple(endpoint.status() for endpoint in self._all())
+        now = self._clock()
+        return tuple(
+            endpoint.status(waiting=self._lines[name].waiting(endpoint), now=now)
+            for name, endpoints in self._endpoints.items()
+            for endpoint in endpoints
+        )
+
+    def _endpoint(self, url: str, entry: Entry, keys: Mapping[str, str]) -> _Endpoint:
+        client = ChatClient(
+            url,
+            entry,
+            api_key=key_of(entry, keys),
+            clock=self._clock,
+            consents=self._consents,
+            resolve=self._resolve,
+        )
+        throttle = Throttle(start=entry.limits.start, most=entry.limits.max)
+        return _Endpoint(entry, url, client, self._clock(), throttle)
 
     def _all(self) -> list[_Endpoint]:
         return [endpoint for endpoints in self._endpoints.values() for endpoint in endpoints]
 
-    def _tell(self) -> None:
-        """Wake all who wait for a change."""
+    def _tell(self, endpoint: _Endpoint) -> None:
+        """Tell all whom it concerns that an endpoint takes photos now, or does not any more."""
+        self._lines[endpoint.entry.name].changed()
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -254,14 +319,15 @@ class Pool:
         """Tell whether a photo may be sent to an endpoint, with what is told of it."""
         return endpoint.client.place != "public" or self._consents.permit(endpoint.url, disclosed)
 
-    def _barred(self, endpoints: Sequence[_Endpoint], disclosed: Disclosure) -> NotConsented | None:
+    def _barred(self, entry: Entry, disclosed: Disclosure) -> NotConsented | None:
         """Return why a photo gets no answer though endpoints may be up: because it may not be sent there."""
+        endpoints = self._endpoints[entry.name]
         barred = [one for one in endpoints if not self._may(one, disclosed)]
         others = [one for one in endpoints if one not in barred]
-        if not barred or any(one.state == "up" for one in others):
+        if not barred or any(one.is_open for one in others):
             return None
         reasons = [not_agreed(one.url, disclosed.folder) for one in barred]
-        reasons += [_reason(one) for one in others]
+        reasons += [one.last_error or _reason(one) for one in others]
         return NotConsented("; ".join(reasons), seconds=PAUSE_BARRED_ELSEWHERE if others else PAUSE_BARRED)
 
     def _announce(self, endpoint: _Endpoint, disclosed: Disclosure) -> None:
@@ -273,47 +339,80 @@ class Pool:
         endpoint.announced.add(agreed.folder)
         logger.warning("photos of {} are sent to {}, outside your network", agreed.folder, endpoint.url)
 
-    async def _room(
-        self, entry: Entry, session: str, disclosed: Disclosure, tried: set[_Endpoint]
-    ) -> _Endpoint:
-        """Take a place at an endpoint that has room: the session's own, or the next in its order.
-
-        The order is a rendezvous hash: an endpoint that goes or comes moves no sessions but its own.
-        """
-        ranked = sorted(self._endpoints[entry.name], key=lambda one: one.rank(session), reverse=True)
+    async def _place(
+        self, entry: Entry, session: str, disclosed: Disclosure, tried: set[_Endpoint], *, again: bool
+    ) -> tuple[_Endpoint, Turn]:
+        """Take a place at an endpoint that the photo may be sent to."""
         while True:
-            usable = [
-                endpoint
-                for endpoint in ranked
-                if endpoint.state == "up" and endpoint not in tried and self._may(endpoint, disclosed)
-            ]
-            if not usable:
-                raise self._barred(ranked, disclosed) or self._nobody(entry, ranked)
-            for endpoint in usable:
-                if endpoint.in_flight < entry.limits.max:
-                    endpoint.in_flight += 1
-                    return endpoint
-            await self._changed.wait()
+            barred = {one for one in self._endpoints[entry.name] if not self._may(one, disclosed)}
+            try:
+                endpoint, turn = await self._lines[entry.name].place(
+                    session, shunned=tried | barred, again=again
+                )
+            except ServerUnavailable as error:
+                raise self._barred(entry, disclosed) or error from None
+            if self._may(endpoint, disclosed):
+                return endpoint, turn
+            # While it waited, it came out that the endpoint passes photos on.
+            endpoint.throttle.leave(self._clock())
+            self._lines[entry.name].freed(endpoint)
 
-    def _nobody(self, entry: Entry, endpoints: Sequence[_Endpoint]) -> ServerUnavailable:
+    def _set_draining(self, url: str, draining: bool) -> None:
+        for endpoint in self._all():
+            if endpoint.url == url and endpoint.draining != draining:
+                endpoint.draining = draining
+                logger.info("{}: {} {}", endpoint.entry.name, url, _GETS_NONE if draining else _GETS_SOME)
+                self._tell(endpoint)
+
+    def _nobody(self, name: str) -> ServerUnavailable:
+        endpoints = self._endpoints[name]
         kind = ServerMisconfigured if all(one.state == "refused" for one in endpoints) else ServerUnavailable
-        reasons = "; ".join(map(_reason, endpoints))
-        return kind(f"no server takes requests for {entry.name!r}: {reasons}")
+        reasons = "; ".join(one.last_error or _reason(one) for one in endpoints)
+        return kind(f"no server takes requests for {name!r}: {reasons}")
 
-    async def _ask(self, endpoint: _Endpoint, request: ChatRequest, session: str) -> ChatReply:
+    async def _ask(self, endpoint: _Endpoint, turn: Turn, request: ChatRequest, session: str) -> ChatReply:
         endpoint.asked += 1
+        throttle = endpoint.throttle
         try:
             reply = await endpoint.client.chat(request, session=session)
         except TaggerError as error:
             endpoint.failed += 1
-            if isinstance(error, ReplyTimeout | ServerFailed):
-                await self._judge(endpoint, error, session)
-            if isinstance(error, ServerUnavailable):
-                self._blame(endpoint, error)
+            if isinstance(error, ReplyTimeout) or is_overload(error):
+                throttle.overloaded(self._clock(), retry_after=getattr(error, "retry_after", None))
+            else:
+                throttle.leave(self._clock())
+            await self._find_out(endpoint, error, session)
             raise
+        except asyncio.CancelledError:
+            throttle.leave(self._clock())
+            raise
+        throttle.answered(turn, self._clock(), kind=request.stage, tokens=reply.completion_tokens)
+        self._did_well(endpoint)
+        return reply
+
+    def _did_well(self, endpoint: _Endpoint) -> None:
         endpoint.in_a_row, endpoint.pause, endpoint.last_error = 0, PAUSE, None
         endpoint.failing.clear()
-        return reply
+        if endpoint.state == "trying":
+            self._enter(endpoint, "up")
+
+    async def _find_out(self, endpoint: _Endpoint, error: TaggerError, session: str) -> None:
+        """Find out what a failed request says about the endpoint.
+
+        Raises:
+            ServerUnavailable: it is the server's fault where the error says that it may be the photo's.
+            RequestRejected: the server broke down on this photo.
+        """
+        match error:
+            case ReplyTimeout() | ServerFailed():
+                await self._judge(endpoint, error, session)
+            case ServerUnavailable() if is_overload(error):
+                await self._overloaded(endpoint, error)
+            case ServerUnavailable():
+                self._blame(endpoint, error)
+            case RequestRejected() | ReplyError():
+                if endpoint.state == "trying":  # it works; whether it likes this photo is another matter
+                    self._enter(endpoint, "up")
 
     async def _judge(self, endpoint: _Endpoint, error: ReplyTimeout | ServerFailed, session: str) -> None:
         """Find out whose fault it is that a photo got no answer.
@@ -325,8 +424,9 @@ class Pool:
             RequestRejected: the server broke down on this photo; a timeout returns, and stands as it is.
         """
         endpoint.failing.add(session)
-        await self._look(endpoint)
-        if endpoint.state != "up":
+        if endpoint.is_open:
+            await self._look(endpoint, after=self._clock())
+        if not endpoint.is_open:
             raise ServerUnavailable(endpoint.last_error) from error
         if len(endpoint.failing) >= TOLERATED:
             unavailable = ServerUnavailable(f"{error}; others got no answer either")
@@ -334,6 +434,16 @@ class Pool:
             raise unavailable from error
         if isinstance(error, ServerFailed):
             raise RequestRejected(str(error)) from error
+
+    async def _overloaded(self, endpoint: _Endpoint, error: ServerUnavailable) -> None:
+        """Bear with a server that has too much to do, unless it does nothing at all of ours."""
+        endpoint.last_error = str(error)
+        if endpoint.throttle.rests(self._clock()):
+            self._lines[endpoint.entry.name].changed()
+        if endpoint.throttle.in_flight == 0 and endpoint.is_open:
+            await self._look(endpoint, after=self._clock())
+            if endpoint.is_open:
+                self._blame(endpoint, error)
 
     def _blame(self, endpoint: _Endpoint, error: ServerUnavailable) -> None:
         """Count a failure that is the server's, and leave the endpoint alone once it is enough."""
@@ -351,8 +461,8 @@ class Pool:
             endpoint.watch = asyncio.create_task(self._watch(endpoint), name=f"watch {endpoint.url}")
 
     async def _watch(self, endpoint: _Endpoint) -> None:
-        """Look again and again until the endpoint is up."""
-        while endpoint.state != "up":
+        """Look again and again until the endpoint takes photos."""
+        while not endpoint.is_open:
             refused = endpoint.state == "refused"
             await asyncio.sleep(PAUSE_REFUSED if refused else endpoint.pause)
             if not refused:
@@ -360,39 +470,70 @@ class Pool:
             await self._look(endpoint)
         endpoint.watch = None
 
-    async def _look_hourly(self) -> None:
-        """Look at what is up, too: a server may be replaced while it is in use."""
+    async def _keep_checking(self) -> None:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            await asyncio.gather(
-                *(self._look(endpoint) for endpoint in self._all() if endpoint.state == "up")
-            )
+            open_ones = [endpoint for endpoint in self._all() if endpoint.is_open]
+            await asyncio.gather(*(self._look(endpoint, thorough=True) for endpoint in open_ones))
 
-    async def _look(self, endpoint: _Endpoint) -> None:
-        try:
-            await endpoint.client.ready()
-            if self._verify:
-                await self._verify(endpoint.client)
-        except ServerUnavailable as error:
-            self._shut(endpoint, error)
-        else:
+    async def _look(self, endpoint: _Endpoint, *, after: float | None = None, thorough: bool = False) -> None:
+        """Look how an endpoint is; where many ask at once, one look is for all.
+
+        Args:
+            endpoint: at which to look.
+            after: a look that began later than this has been enough.
+            thorough: verify also an endpoint that is in use.
+        """
+        async with endpoint.looking:
+            if after is not None and endpoint.looked > after:
+                return
+            endpoint.looked = self._clock()
+            try:
+                await endpoint.client.ready()
+                if self._verify is not None and (thorough or not endpoint.is_open):
+                    await self._verify(endpoint.client)
+            except ServerUnavailable as error:
+                self._shut(endpoint, error)
+                return
             endpoint.last_error = None
             if endpoint.state in {"down", "refused"}:
                 # A server may look well and still fail: after a fall, the next failure counts for all.
                 endpoint.in_a_row = TOLERATED - 1
-            self._enter(endpoint, "up")
+                self._enter(endpoint, "trying")
+            elif endpoint.state == "unknown":
+                self._enter(endpoint, "up")
 
     def _enter(self, endpoint: _Endpoint, state: State) -> None:
         if endpoint.state == state:
             return
         endpoint.state, endpoint.since = state, self._clock()
+        name, url = endpoint.entry.name, endpoint.url
         if state == "up":
-            logger.info("{}: {} is up", endpoint.entry.name, endpoint.url)
+            logger.info("{}: {} is up", name, url)
+        elif state == "trying":
+            logger.info("{}: {} looks well again; one photo tries it", name, url)
         elif state == "refused":
-            logger.error("{}: {}", endpoint.entry.name, endpoint.last_error)
+            logger.error("{}: {}", name, endpoint.last_error)
         else:
-            logger.warning("{}: {}; photos wait or go elsewhere", endpoint.entry.name, endpoint.last_error)
-        self._tell()
+            logger.warning("{}: {}; photos wait or go elsewhere", name, endpoint.last_error)
+        self._tell(endpoint)
+
+
+_GETS_NONE = "gets no new photos; those that are there finish"
+_GETS_SOME = "gets new photos again"
+
+
+def is_overload(error: TaggerError) -> bool:
+    """Tell whether the server itself says that it has too much to do or is not ready: 429, 503, 529."""
+    special = isinstance(error, ServerFailed | ServerMisconfigured)
+    reached = not isinstance(error.__cause__, httpx2.TransportError)
+    return isinstance(error, ServerUnavailable) and not special and reached
+
+
+def _reason(endpoint: _Endpoint) -> str:
+    if endpoint.state == "unknown":
+        return f"{endpoint.url} was not looked at yet"
+    return f"{endpoint.url} {_GETS_NONE if endpoint.draining else 'did not take this request'}"
 
 
 def key_of(entry: Entry, keys: Mapping[str, str]) -> str | None:
@@ -411,7 +552,3 @@ def key_of(entry: Entry, keys: Mapping[str, str]) -> str | None:
             " credential of systemd (LoadCredential)"
         )
     return keys[entry.api_key_env]
-
-
-def _reason(endpoint: _Endpoint) -> str:
-    return endpoint.last_error or f"{endpoint.url} was not looked at yet"
