@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tagger_daemon.model import Draft, Stage
+from tagger_daemon.vision.again import Change
 from tagger_daemon.vision.entry import ChatRequest, Entry, Profile, StagePrompt
-from tagger_daemon.vision.prompts import TOKENS_A_KEYWORD, build_request, picture_url
+from tagger_daemon.vision.prompts import TOKENS_A_KEYWORD, build_request, picture_url, told
 
 ENTRY = Entry(name="m", backend="vllm", served_model="m", vision=True)
 FACTS = ("Season: summer", "Place: Alfama, Lisbon, Portugal")
@@ -130,6 +131,29 @@ def test_a_schema_only_for_keywords_and_only_where_it_is_proven() -> None:
     assert schema["required"] == ["keywords"]
 
 
-def test_a_second_attempt_is_sampled_more_freely() -> None:
-    assert [ask(Stage.CAPTION, attempt=attempt).temperature for attempt in (1, 2, 3)] == [0.2, 0.7, 0.7]
-    assert text(ask(Stage.CAPTION, attempt=2)) == text(ask(Stage.CAPTION))
+def test_a_second_attempt_is_changed_as_it_is_told() -> None:
+    first = ask(Stage.CAPTION)
+    freer = ask(Stage.CAPTION, change=Change(temperature=0.7, presence_penalty=1.0))
+    assert freer == first.evolve(temperature=0.7, presence_penalty=1.0)
+    assert ask(Stage.CAPTION, change=Change(temperature=0.1)) == first
+    assert ask(Stage.CAPTION, change=Change(more_tokens=2)) == first.evolve(max_tokens=400)
+    strict = ENTRY.evolve(dialect="transformers")
+    assert ask(Stage.CAPTION, entry=strict, change=Change(presence_penalty=1.0)).presence_penalty is None
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_a_neutral_request_differs_in_its_task_only(stage: Stage) -> None:
+    first, neutral = text(ask(stage)), text(ask(stage, change=Change(neutral=True)))
+    assert neutral.partition("Task: ")[0] == first.partition("Task: ")[0]
+    assert "Give" not in neutral
+    assert "{" not in neutral
+
+
+@pytest.mark.parametrize("change", [Change(), Change(neutral=True)])
+@pytest.mark.parametrize("stage", list(Stage))
+def test_what_was_told_is_all_words_of_a_request_but_facts_and_drafts(stage: Stage, change: Change) -> None:
+    words = told(stage, PROFILE, max_keywords=15, change=change)
+    assert "Be plain." in words
+    assert text(ask(stage, facts=(), draft=Draft(), change=change)).removeprefix("Task: ") in words
+    assert "Alfama" not in words
+    assert "tram" not in words

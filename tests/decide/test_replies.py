@@ -118,7 +118,7 @@ def test_refusals(stage: Stage, text: str) -> None:
         "Here is where the river meets the sea, below a white lighthouse.",
         "Sure-footed goats climb a rock face.",
         "Très grande fête à Saint-Étienne.",
-        "京都の寺の庭に赤い葉が落ちている。",
+        "A sign says \u4eac\u90fd\u99c5 above the door of a station.",
         "A very, very, very old oak stands in a field.",
         "Tables at a café on a square: red chairs, white cloths, no guests.",
         "A heart <3 is painted on a wall.",
@@ -245,7 +245,10 @@ def test_what_is_no_circle() -> None:
         "One by one by one by one, red, blue and red balloons rise, row by row by row."
     )
     assert not lists_in_circles(["dog"] * 11)
-    assert not lists_in_circles([f"thing {letter}" for letter in "abcdefghijklm"])
+    assert not lists_in_circles(
+        [f"{letter}{letter} thing" if letter > "d" else letter for letter in "abcdefghijklm"]
+    )
+    assert lists_in_circles([f"thing {letter}" for letter in "abcdefghijklm"])
     assert lists_in_circles([f"dog {number}" for number in range(12)])
 
 

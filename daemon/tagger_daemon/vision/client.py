@@ -173,6 +173,8 @@ class ChatClient:
             "temperature": request.temperature,
             "top_p": request.top_p,
         }
+        if request.presence_penalty is not None:
+            body["presence_penalty"] = request.presence_penalty
         if request.response_format is not None:
             body["response_format"] = request.response_format
         return body | dict(self._entry.extra_body)

@@ -27,6 +27,7 @@ class Dialect(Value):
     cap: Literal["max_tokens", "max_completion_tokens", "options.num_predict"] = "max_tokens"
     thinking_off: Mapping[str, Any] = field(default_factory=dict)  # what a request says to have no trace
     json_schema: bool = True  # understands `response_format` with a schema
+    presence_penalty: bool = True  # knows it; False: refuses a request that has it
     health: str | None = None  # page that costs nothing; None: there is none, or it runs a completion
     listing: str = "/v1/models"  # where it lists what it serves
     identity: Identity = "models"  # how it tells more than names
@@ -75,7 +76,13 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         Dialect(name="openai", cap="max_completion_tokens"),
         Dialect(name="compatible"),
         Dialect(name="litellm", health="/health/readiness"),
-        Dialect(name="transformers", json_schema=False, health="/health", names_models=False),
+        Dialect(
+            name="transformers",
+            json_schema=False,
+            presence_penalty=False,
+            health="/health",
+            names_models=False,
+        ),
         Dialect(name="builtin", health="/health"),
     )
 }

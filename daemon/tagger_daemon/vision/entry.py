@@ -113,6 +113,7 @@ class ChatRequest(Value):
     max_tokens: int
     temperature: float
     top_p: float
+    presence_penalty: float | None = None  # None: not sent
     response_format: Mapping[str, Any] | None = None
 
 

@@ -14,14 +14,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tagger_daemon.model import Draft, Stage
+from tagger_daemon.vision.again import AS_THE_PROFILE_SAYS, Change
+from tagger_daemon.vision.dialects import DIALECTS
 from tagger_daemon.vision.entry import ChatRequest, Entry, Profile
 
 FACTS_HEADING = "Facts about this photo (use one only if it fits what is visible):"
 DRAFTS_HEADING = "Drafts by an earlier step (they may be wrong):"
 TASK_LABEL = "Task:"
 
-#: For a second attempt. A loop is deterministic when the decoding is nearly greedy; chance leads out of it.
-RETRY_TEMPERATURE = 0.7
+#: Asked instead of the profile's instruction where that was declined, mostly for the sake of people in it.
+NEUTRAL: Mapping[Stage, str] = {
+    Stage.CAPTION: """Write a caption for this picture: one plain sentence that says what can be \
+seen. Of people, say only what they do, not who they are.""",
+    Stage.KEYWORDS: """List up to {max_keywords} keywords for what can be seen in this picture, one per \
+line, each in one to three plain words. Of people, say only what they do, not who they are.""",
+    Stage.DESCRIPTION: """Write a description of this picture: two or three plain sentences that say what \
+can be seen. Of people, say only what they do and wear, not who they are.""",
+}
 
 #: Room for one keyword and its line end: a profile's cap must not cut off a longer list that was asked for.
 TOKENS_A_KEYWORD = 8
@@ -56,32 +65,46 @@ def build_request(
     profile: Profile,
     entry: Entry,
     max_keywords: int,
-    attempt: int = 1,
+    change: Change = AS_THE_PROFILE_SAYS,
 ) -> ChatRequest:
     """Return the request for one stage of one photo.
 
     Args:
         facts: lines as `facts.fact_lines` gives them; the same for every stage.
         draft: the answers so far; only the description stage is told of them.
-        attempt: 1 for the first request; later ones are sampled more freely.
+        change: what is to be different from what the profile says, on a second attempt.
     """
     prompt = profile.stages[stage]
-    instruction = prompt.instruction.replace("{max_keywords}", str(max_keywords))
     blocks = (
         _block(FACTS_HEADING, facts),
         _block(DRAFTS_HEADING, _draft_lines(draft) if stage is Stage.DESCRIPTION else ()),
-        f"{TASK_LABEL} {instruction}",
+        f"{TASK_LABEL} {_task(stage, profile, max_keywords, change)}",
     )
-    temperature = prompt.temperature if attempt == 1 else max(prompt.temperature, RETRY_TEMPERATURE)
+    cap = max(prompt.max_tokens, TOKENS_A_KEYWORD * max_keywords if stage is Stage.KEYWORDS else 0)
     as_json = stage is Stage.KEYWORDS and entry.json_schema
     return ChatRequest(
         stage=stage,
         messages=_messages(profile.system, picture_url, "\n\n".join(block for block in blocks if block)),
-        max_tokens=max(prompt.max_tokens, TOKENS_A_KEYWORD * max_keywords if stage is Stage.KEYWORDS else 0),
-        temperature=temperature,
+        max_tokens=cap * change.more_tokens,
+        temperature=max(prompt.temperature, change.temperature),
         top_p=prompt.top_p,
+        presence_penalty=change.presence_penalty if DIALECTS[entry.dialect].presence_penalty else None,
         response_format=KEYWORDS_FORMAT if as_json else None,
     )
+
+
+def told(stage: Stage, profile: Profile, *, max_keywords: int, change: Change = AS_THE_PROFILE_SAYS) -> str:
+    """Return all that a request says in words of ours and of the profile, and that no answer is to say back.
+
+    What is known of the photo is not among it, nor are the drafts: an answer may well repeat those.
+    """
+    task = _task(stage, profile, max_keywords, change)
+    return "\n".join((profile.system, FACTS_HEADING, DRAFTS_HEADING, task))
+
+
+def _task(stage: Stage, profile: Profile, max_keywords: int, change: Change) -> str:
+    words = NEUTRAL[stage] if change.neutral else profile.stages[stage].instruction
+    return words.replace("{max_keywords}", str(max_keywords))
 
 
 def _messages(system: str, picture_url: str, text: str) -> tuple[Mapping[str, Any], ...]:
