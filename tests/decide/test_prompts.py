@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagger_daemon.model import Draft, Stage
+from tagger_daemon.vision.again import Change
 from tagger_daemon.vision.entry import ChatRequest, Entry, Profile, StagePrompt
-from tagger_daemon.vision.prompts import TOKENS_A_KEYWORD, build_request, picture_url, task_text
+from tagger_daemon.vision.prompts import TOKENS_A_KEYWORD, build_request, picture_url, task_text, told
 
 ENTRY = Entry(name="m", backend="vllm", served_model="m", vision=True)
 FACTS = ("Season: summer", "Place: Alfama, Lisbon, Portugal")
@@ -69,9 +70,7 @@ def pictures(value: Any) -> list[str]:
 @given(foreign=st.text() | st.just("http://127.0.0.1/ file:///etc/passwd"), stage=st.sampled_from(Stage))
 def test_the_only_address_in_a_request_is_the_picture_itself(foreign: str, stage: Stage) -> None:
     """Servers fetch what they are given an address of, from wherever they stand."""
-    request = ask(
-        stage, facts=(f"Place: {foreign}",), draft=Draft(caption=foreign, keywords=(foreign,)), attempt=2
-    )
+    request = ask(stage, facts=(f"Place: {foreign}",), draft=Draft(caption=foreign, keywords=(foreign,)))
     assert pictures(request.messages) == [picture_url(b"\xff\xd8jpeg")]
     assert pictures(request.messages)[0].startswith("data:image/jpeg;base64,")
 
@@ -198,6 +197,43 @@ def test_a_penalty_is_sent_only_where_the_profile_has_one() -> None:
     assert ask(Stage.CAPTION, profile=changed(Stage.CAPTION, presence_penalty=1.5)).presence_penalty == 1.5
 
 
-def test_a_second_attempt_is_sampled_more_freely() -> None:
-    assert [ask(Stage.CAPTION, attempt=attempt).temperature for attempt in (1, 2, 3)] == [0.2, 0.7, 0.7]
-    assert text(ask(Stage.CAPTION, attempt=2)) == text(ask(Stage.CAPTION))
+@pytest.mark.parametrize("stage", [Stage.CAPTION, Stage.DESCRIPTION])
+def test_a_text_may_be_wanted_as_json_too(stage: Stage) -> None:
+    request = ask(stage, profile=changed(stage, output="json"), entry=PROVEN)
+    assert text(request).endswith(f'and nothing else: {{"{stage}": "..."}}')
+    assert request.response_format is not None
+    assert request.response_format["json_schema"]["schema"]["properties"] == {stage: {"type": "string"}}
+
+
+def test_the_larger_penalty_counts() -> None:
+    profile = changed(Stage.CAPTION, presence_penalty=1.5)
+    sent = [ask(Stage.CAPTION, profile=profile, change=Change(presence_penalty=one)) for one in (1.0, 1.8)]
+    assert [request.presence_penalty for request in sent] == [1.5, 1.8]
+
+
+def test_a_second_attempt_is_changed_as_it_is_told() -> None:
+    first = ask(Stage.CAPTION)
+    freer = ask(Stage.CAPTION, change=Change(temperature=0.7, presence_penalty=1.0))
+    assert freer == first.evolve(temperature=0.7, presence_penalty=1.0)
+    assert ask(Stage.CAPTION, change=Change(temperature=0.1)) == first
+    assert ask(Stage.CAPTION, change=Change(more_tokens=2)) == first.evolve(max_tokens=400)
+    strict = ENTRY.evolve(dialect="transformers")
+    assert ask(Stage.CAPTION, entry=strict, change=Change(presence_penalty=1.0)).presence_penalty is None
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_a_neutral_request_differs_in_its_task_only(stage: Stage) -> None:
+    first, neutral = text(ask(stage)), text(ask(stage, change=Change(neutral=True)))
+    assert neutral.partition("Task: ")[0] == first.partition("Task: ")[0]
+    assert "Give" not in neutral
+    assert "{" not in neutral
+
+
+@pytest.mark.parametrize("change", [Change(), Change(neutral=True)])
+@pytest.mark.parametrize("stage", list(Stage))
+def test_what_was_told_is_all_words_of_a_request_but_facts_and_drafts(stage: Stage, change: Change) -> None:
+    words = told(stage, PROFILE, max_keywords=15, change=change)
+    assert "Be plain." in words
+    assert text(ask(stage, facts=(), draft=Draft(), change=change)).removeprefix("Task: ") in words
+    assert "Alfama" not in words
+    assert "tram" not in words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from typing import Any
 
@@ -118,7 +119,7 @@ def test_refusals(stage: Stage, text: str) -> None:
         "Here is where the river meets the sea, below a white lighthouse.",
         "Sure-footed goats climb a rock face.",
         "Très grande fête à Saint-Étienne.",
-        "京都の寺の庭に赤い葉が落ちている。",
+        "A sign says \u4eac\u90fd\u99c5 above the door of a station.",
         "A very, very, very old oak stands in a field.",
         "Tables at a café on a square: red chairs, white cloths, no guests.",
         "A heart <3 is painted on a wall.",
@@ -172,9 +173,10 @@ def test_paragraphs_become_one() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '{"caption": "A dog."}',
+        '{"text": "A dog."}',
         '["A dog."]',
-        '```json\n{"caption": "A dog."}\n```',
+        '```json\n{"title": "A dog."}\n```',
+        '{"caption": ["A dog."], "description": ["A dog."]}',
         "- a dog\n- a beach\n- the sea",
         "1. A dog runs.\n2. A dog walks.",
         "A dog. See https://example.com/dog",
@@ -255,7 +257,10 @@ def test_what_is_no_circle() -> None:
         "One by one by one by one, red, blue and red balloons rise, row by row by row."
     )
     assert not lists_in_circles(["dog"] * 11)
-    assert not lists_in_circles([f"thing {letter}" for letter in "abcdefghijklm"])
+    assert not lists_in_circles(
+        [f"{letter}{letter} thing" if letter > "d" else letter for letter in "abcdefghijklm"]
+    )
+    assert lists_in_circles([f"thing {letter}" for letter in "abcdefghijklm"])
     assert lists_in_circles([f"dog {number}" for number in range(12)])
 
 
@@ -322,8 +327,17 @@ def test_hostile_texts_end_soon(stage: Stage, hostile: str) -> None:
         read_text(reply(hostile * (19_990 // len(hostile))), stage)
 
 
+@pytest.mark.parametrize("stage", TEXTS)
+def test_a_text_may_come_as_json_under_its_own_name(stage: Stage) -> None:
+    told = json.dumps({stage: "A dog runs.", "confidence": 0.9})
+    for answer in (told, f"```json\n{told}\n```"):
+        assert read_text(reply(answer), stage) == "A dog runs."
+    with pytest.raises(ReplyMalformed):
+        read_text(reply(json.dumps({stage: " "})), stage)
+
+
 def test_messages_do_not_repeat_what_the_model_said() -> None:
-    for text in ('{"caption": "secret"}', "Visit www.secret.example", "I cannot tell the secret."):
+    for text in ('{"text": "secret"}', "Visit www.secret.example", "I cannot tell the secret."):
         with pytest.raises(ReplyError) as caught:
             caption(text)
         assert "secret" not in str(caught.value)

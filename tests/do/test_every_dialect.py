@@ -14,15 +14,17 @@ from support.asking import a_request, an_entry
 from support.model_server import DEFAULT_MODEL, Fail, ModelServer, Say
 from support.server_faces import FACES
 from tagger_daemon.errors import RequestRejected, ServerMisconfigured
+from tagger_daemon.model import Stage
 from tagger_daemon.vision.client import ChatClient
 from tagger_daemon.vision.dialects import DIALECTS, Dialect
 from tagger_daemon.vision.entry import ChatReply, ChatRequest
-from tagger_daemon.vision.prompts import KEYWORDS_FORMAT, picture_url
+from tagger_daemon.vision.prompts import SCHEMAS, picture_url
 
 pytestmark = pytest.mark.anyio
 
 PICTURE = b"\xff\xd8 a picture"
-SCHEMA = KEYWORDS_FORMAT["json_schema"]["schema"]
+FORMAT = SCHEMAS[Stage.KEYWORDS]
+SCHEMA = FORMAT["json_schema"]["schema"]
 OFF = {"chat_template_kwargs": {"enable_thinking": False}}
 
 
@@ -149,12 +151,12 @@ async def test_a_request_holds_what_the_dialect_knows_and_no_more(name: str) -> 
 
 @EVERY
 async def test_a_schema_goes_where_it_is_understood_and_nowhere_else(name: str) -> None:
-    sent = await body_sent(name, a_request(response_format=KEYWORDS_FORMAT), json_schema=True)
+    sent = await body_sent(name, a_request(response_format=FORMAT), json_schema=True)
     told = {key: value for key, value in sent.items() if "format" in key}
     if not TABLE[name].json_schema:
         assert told == {}
     else:
-        assert told == ({"format": SCHEMA} if TABLE[name].native else {"response_format": KEYWORDS_FORMAT})
+        assert told == ({"format": SCHEMA} if TABLE[name].native else {"response_format": FORMAT})
 
 
 @EVERY

@@ -12,17 +12,18 @@ from typing import Literal, Protocol
 
 from loguru import logger
 
-from tagger_daemon.errors import NotConsented, ReplyError, ServerUnavailable
+from tagger_daemon.errors import NotConsented, ReplyError, ReplyTimeout, ServerUnavailable
 from tagger_daemon.model import Draft, Facts, Origin, Photo, Pictures, Stage
+from tagger_daemon.vision.again import AS_THE_PROFILE_SAYS, Change, again
 from tagger_daemon.vision.consents import Disclosure, repeatable
 from tagger_daemon.vision.dialects import confirmed_digest
 from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry, Profile
 from tagger_daemon.vision.facts import fact_lines
-from tagger_daemon.vision.prompts import build_request, picture_url
+from tagger_daemon.vision.prompts import build_request, picture_url, told
 from tagger_daemon.vision.replies import read_keywords, read_text
 
-#: Requests for one stage before the photo is put back: a second one, sampled more freely, often succeeds
-#: where the first ran in circles; a third hardly ever does.
+#: Requests for one stage before the photo is put back: a second one, which is changed by what was wrong with
+#: the first, often succeeds; a third hardly ever does.
 ATTEMPTS_A_STAGE = 2
 
 
@@ -137,7 +138,7 @@ class Conversation:
         self._name = name
 
     async def ask(self, stage: Stage, draft: Draft) -> tuple[str | tuple[str, ...], Origin]:
-        """Ask one stage; an answer that cannot be used is asked for once more, at a higher temperature.
+        """Ask one stage; an answer that cannot be used is asked for once more, as `again` says.
 
         Returns:
             The caption or description, or the keywords; and who gave them.
@@ -146,21 +147,24 @@ class Conversation:
             ReplyError: no usable answer.
             ServerUnavailable, RequestRejected: nobody took the request.
         """
-        seconds = 0.0
+        seconds, change = 0.0, AS_THE_PROFILE_SAYS
         for attempt in range(1, ATTEMPTS_A_STAGE + 1):
-            entry, reply = await self._send(stage, draft, attempt)
-            seconds += reply.seconds
             try:
-                answer = self._judge(stage, reply)
+                entry, reply = await self._send(stage, draft, change)
+                seconds += reply.seconds
+                answer = self._judge(stage, reply, change)
+            except ReplyTimeout:
+                raise  # another request may take as long
             except ReplyError as error:
                 if attempt == ATTEMPTS_A_STAGE:
                     raise
+                change = again(error)
                 logger.debug("{}: {} asked again: {}", self._name, stage, error)
             else:
                 return answer, self._origin(stage, entry, reply, seconds=seconds, attempts=attempt)
         raise AssertionError("the last attempt returns or raises")
 
-    async def _send(self, stage: Stage, draft: Draft, attempt: int) -> tuple[Entry, ChatReply]:
+    async def _send(self, stage: Stage, draft: Draft, change: Change) -> tuple[Entry, ChatReply]:
         """Ask the first of the chain that takes requests now, and return which one that was."""
         chain, chat = self._asker.chains[stage], self._asker.chat
         failure: ServerUnavailable | None = None
@@ -168,7 +172,7 @@ class Conversation:
             if not chat.available(entry):
                 continue
             try:
-                reply = await self._send_to(entry, stage, draft, attempt)
+                reply = await self._send_to(entry, stage, draft, change)
             except ServerUnavailable as error:
                 failure = failure or error
             else:
@@ -177,9 +181,9 @@ class Conversation:
         if failure:
             raise failure
         # Asked all the same: whoever knows that it takes none also knows why.
-        return chain[0], await self._send_to(chain[0], stage, draft, attempt)
+        return chain[0], await self._send_to(chain[0], stage, draft, change)
 
-    async def _send_to(self, entry: Entry, stage: Stage, draft: Draft, attempt: int) -> ChatReply:
+    async def _send_to(self, entry: Entry, stage: Stage, draft: Draft, change: Change) -> ChatReply:
         disclosed = self._asker.chat.tellable(entry, self._folder)
         request = build_request(
             stage,
@@ -194,14 +198,18 @@ class Conversation:
             profile=self._profile,
             entry=entry,
             max_keywords=self._asker.max_keywords,
-            attempt=attempt,
+            change=change,
         )
         return await self._asker.chat.chat(entry, request, session=self._session, disclosed=disclosed)
 
-    def _judge(self, stage: Stage, reply: ChatReply) -> str | tuple[str, ...]:
+    def _judge(self, stage: Stage, reply: ChatReply, change: Change) -> str | tuple[str, ...]:
+        profile, limit = self._profile, self._asker.max_keywords
+        instruction = told(stage, profile, max_keywords=limit, change=change)
         if stage is Stage.KEYWORDS:
-            return read_keywords(reply, limit=self._asker.max_keywords)
-        return read_text(reply, stage)
+            return read_keywords(
+                reply, limit=limit, language=profile.keyword_language, instruction=instruction
+            )
+        return read_text(reply, stage, language=profile.language, instruction=instruction)
 
     def _origin(
         self, stage: Stage, entry: Entry, reply: ChatReply, *, seconds: float, attempts: int

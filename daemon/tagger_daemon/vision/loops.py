@@ -19,6 +19,12 @@ RECURRING_TIMES = 4
 #: A list this long with every item twice is not a list of what the picture shows.
 LONG_LIST = 12
 
+#: Nor is one of which three in four begin, or end, with the same word.
+SAME_WORD = 0.75
+
+#: Blanks on end, or at the end: grammars allow any number of them between the parts of JSON.
+BLANKS = re.compile(r"\s{60}")
+
 
 def runs_in_circles(text: str) -> bool:
     """Tell whether a text repeats a word five times, two words four times or a phrase three times in a row,
@@ -30,9 +36,21 @@ def runs_in_circles(text: str) -> bool:
 
 
 def lists_in_circles(items: Sequence[str]) -> bool:
-    """Tell whether at least half of a long list repeats other items, numbers in them not counted."""
-    distinct = {re.sub(r"[\W\d]+", " ", item).strip().casefold() for item in items}
-    return len(items) >= LONG_LIST and 2 * len(distinct) <= len(items)
+    """Tell whether at least half of a long list repeats other items, numbers in them not counted, or varies
+    one word: `coastal scene, coastal view, coastal life`.
+    """
+    if len(items) < LONG_LIST:
+        return False
+    spelt = [re.sub(r"[\W\d]+", " ", item).strip().casefold() for item in items]
+    phrases = [phrase.split(" ") for phrase in spelt if " " in phrase]
+    ends = (Counter(phrase[end] for phrase in phrases) for end in (0, -1))
+    most_alike = max(count for times in ends for count in (0, *times.values()))
+    return 2 * len(set(spelt)) <= len(items) or most_alike >= SAME_WORD * len(items)
+
+
+def is_blank_without_end(text: str) -> bool:
+    """Tell whether an answer that was cut off was running into blanks."""
+    return bool(BLANKS.search(text))
 
 
 def _repeats(words: Sequence[str], length: int) -> bool:

@@ -12,7 +12,7 @@ max_tokens = 96
 temperature = 0.2
 top_p = 0.9
 presence_penalty = 0.5          sent only where it is given
-output = "text"                 of keywords "lines" or "json"
+output = "text"                 or "json"; of keywords "lines" or "json"
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ class _RawStage(_Raw):
 
 
 class _RawText(_RawStage):
-    output: Literal["text"] = "text"
+    output: Literal["text", "json"] = "text"
 
 
 class _RawKeywords(_RawStage):

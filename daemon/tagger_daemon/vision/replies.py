@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tagger_daemon.errors import ReplyMalformed, ReplyRefused, ReplyRepetitive, ReplyTruncated
 from tagger_daemon.model import Stage
 from tagger_daemon.sentences import within
+from tagger_daemon.vision.echo import is_echo
 from tagger_daemon.vision.entry import ChatReply
-from tagger_daemon.vision.keywords import SEPARATORS, clean_keywords
-from tagger_daemon.vision.loops import lists_in_circles, runs_in_circles
+from tagger_daemon.vision.garble import is_garbled, is_noise
+from tagger_daemon.vision.keywords import COMMAS, SPELT_LINE_END, clean_keywords, is_prose
+from tagger_daemon.vision.loops import is_blank_without_end, lists_in_circles, runs_in_circles
 from tagger_daemon.vision.plain import plain
 from tagger_daemon.vision.prompts import DRAFTS_HEADING, FACTS_HEADING, TASK_LABEL
+from tagger_daemon.vision.refusal import is_refusal, is_unfilled
+from tagger_daemon.vision.script import is_foreign
+from tagger_daemon.vision.thoughts import answer_of, thinks_aloud
 
 NAMES = {Stage.CAPTION: "a caption", Stage.KEYWORDS: "keywords", Stage.DESCRIPTION: "a description"}
 
@@ -31,28 +36,24 @@ LONGEST_CAPTION = 200
 #: Characters that are looked at at all, thoughts included: many times what our token caps allow.
 LONGEST_ANSWER = 20_000
 
-THINKING = re.compile(r"\A\s*<(think|thinking|reasoning)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
-#: Some templates open the trace in the prompt, so that the answer holds only its end.
-THINKING_END = re.compile(r"\A.*</(?:think|thinking|reasoning)>", re.DOTALL | re.IGNORECASE)
-
-#: How refusals begin. A model that says that it sees no picture was not shown one: no answer of it is of use.
-REFUSAL = re.compile(
-    r"(?:i['\u2019]m|i am) (?:so |very |really )?(?:sorry|unable|not able|not comfortable|just an?)\b"
-    r"|(?:sorry|apologies|unfortunately)[,.!]?\s(?:but )?(?:i|there is no)\b"
-    r"|i (?:cannot|can not|will not|apologi[sz]e|(?:can|won)['\u2019]t)\b"
-    r"|i (?:do not|don['\u2019]t) (?:see|have|feel)\b"
-    r"|as an? (?:ai|artificial|(?:large )?language model)\b"
-    r"|(?:there is )?no (?:image|photo|picture) (?:was |is |has been )?(?:attached|provided|visible|shown)\b"
-    r"|please (?:provide|upload|attach|share)\b",
-    re.IGNORECASE,
-)
-
 EMPHASIS = re.compile(r"(?<!\w)([*_`]{1,3})(?=\S)([^*_`\n]+)(?<=\S)\1(?!\w)")
 LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}|[-*•]|\d{1,2}[.)])\s+", re.MULTILINE)
 PREAMBLE = re.compile(
-    r"(?:sure|certainly|of course|absolutely|okay|ok)[!.,:]\s+"
+    r"(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok)[!.,:]\s+"
     r"|here(?:['\u2019]s| is| are)\b[^:]{0,60}\b(?:caption|description|sentence|paragraph)s?\b[^:]{0,60}:"
-    r"|(?:caption|description|title|alt[- ]text|answer)[ \t]*[:\n]",
+    r"|(?:based on|from) (?:the|this|your) (?:image|photo|picture)[^:.]{0,60}:"
+    r"|(?:hier (?:ist|sind)|voici|aquí (?:está|tienes?)|aqui está|ecco|hier is)\b[^:.]{0,80}:"
+    r"|(?:(?:photo |image |final |short )?(?:caption|description|title|alt[- ]text|answer|output|response)"
+    r"|bildunterschrift|beschreibung|titel|légende|titre|pie de foto|descripción|título|didascalia"
+    r"|描述|标题|説明|キャプション)[ \t]*[:\uff1a\n]",
+    re.IGNORECASE,
+)
+#: What says of a picture that it is one. Only before an article or a number: what stays is a whole phrase.
+SHOWN = re.compile(
+    r"(?:(?:in )?(?:the|this) (?:image|photo|photograph|picture)(?: here)? (?:shows|depicts|features|captures"
+    r"|displays|presents|portrays)|in (?:the|this) (?:image|photo|photograph|picture),?"
+    r"(?: (?:we|you|i) (?:can )?see| there (?:is|are))?)"
+    r"\s+(?=(?:an?|the|one|two|three|four|five|several|some|many)\s)",
     re.IGNORECASE,
 )
 FAREWELL = re.compile(
@@ -68,49 +69,61 @@ LIST_LINE = re.compile(r"^[ \t]*(?:[-*•]|\d{1,2}[.)])\s+\S", re.MULTILINE)
 
 #: HTML, control tokens such as <|im_end|>, code, Markdown, addresses.
 MARKUP = re.compile(
-    r"</?[a-z][^<>]*>|<\||\|>|\[/?INST\]|```|\*\*|__|\]\(|https?://|www\.|mailto:", re.IGNORECASE
+    r"</?[a-z][^<>]*>|<\||\|>|\[/?(?:INST|THINK)\]|```|\*\*|__|\]\(|[a-z]+://|www\.|mailto:"
+    r"|[\w.+-]{1,64}@[\w-]+\.\w",
+    re.IGNORECASE,
 )
 
 #: Words of ours, which no photo's text needs.
 ECHO = re.compile(
-    rf"{re.escape(FACTS_HEADING)}|{re.escape(DRAFTS_HEADING)}|\A{TASK_LABEL}"
+    rf"{re.escape(FACTS_HEADING)}|{re.escape(DRAFTS_HEADING)}|\A(?:{TASK_LABEL}|keywords?:)"
     r"|\A(?:write|list|describe|answer)\b.*\b(?:sentences?|keywords?|caption|description)\b",
     re.IGNORECASE,
 )
 NO_ANSWER = frozenset({"n/a", "na", "none", "null", "unknown", "untitled"})
 
-FENCE = re.compile(r"```\w*\s*(.*?)```", re.DOTALL)
-JSON_BODY = re.compile(r"[\[{].*[\]}]", re.DOTALL)
+FENCE = re.compile(r"```\w*\s*(.*?)(?:```|\Z)", re.DOTALL)
+BRACKET = re.compile(r"[\[{]")
 MAX_JSON_DEPTH = 4
-#: Under these keys models put one keyword beside its score.
-KEYWORD_KEYS = ("keyword", "name", "tag", "label", "term")
+#: Brackets that are tried as the beginning of JSON, one after the other; in prose none of them is.
+MOST_BRACKETS = 50
+#: Under these keys models put the list, beside a caption perhaps; and one keyword, beside its score.
+LIST_KEYS = frozenset({"keywords", "keyword_list", "tags", "labels", "terms"})
+KEYWORD_KEYS = ("keyword", "name", "tag", "label", "term", "text", "word")
 
 
-def read_text(reply: ChatReply, stage: Stage) -> str:
+def read_text(reply: ChatReply, stage: Stage, *, language: str = "en", instruction: str = "") -> str:
     """Return the caption or the description: one line of NFC text without wrapping.
 
     A caption that is longer than 200 characters loses whole sentences from its end.
 
+    Args:
+        language: BCP 47, that the text was asked for in.
+        instruction: all that the model was told in words of ours and of the profile.
+
     Raises:
         ReplyRefused: the model, or a filter before it, declined, or saw no picture.
         ReplyTruncated: the answer did not come to its own end.
-        ReplyRepetitive: the answer runs in circles.
-        ReplyMalformed: empty, thoughts only, our own instruction, a list or JSON, markup or addresses, or
-            longer than 2000 characters; a caption whose first sentence is longer than 200.
+        ReplyRepetitive: the answer runs in circles, or into blanks.
+        ReplyMalformed: empty, thoughts only, the instruction, a list, markup or addresses, garbled, in
+            another script than its language's, or longer than 2000 characters; a caption whose first sentence
+            is longer than 200.
     """
-    answer = _answer(reply, stage)
+    answer = SPELT_LINE_END.sub("\n", _text_of(_answer(reply, stage), stage))
+    _check_whole(answer, stage)
     if STRUCTURE.match(answer) or len(LIST_LINE.findall(answer)) > 1:
         raise ReplyMalformed(f"the model gave a list or code instead of {NAMES[stage]}")
     text = _unwrapped(answer)
-    _check_refusal(text, stage)
-    if not any(letter.isalpha() for letter in text) or text.rstrip(".").casefold() in NO_ANSWER:
+    _check_refusal(f"{text}\n{answer}", stage)
+    if is_noise(text) or not re.search(r"[^\W\d_]", text) or text.rstrip(".").casefold() in NO_ANSWER:
         raise ReplyMalformed(f"the model's {stage} says nothing")
-    if ECHO.search(text):
+    if ECHO.search(text) or is_unfilled(text) or is_echo(text, instruction):
         raise ReplyMalformed(f"the model repeated its instruction instead of giving {NAMES[stage]}")
     if MARKUP.search(text):
-        raise ReplyMalformed(f"the model's {stage} contains markup or a web address")
+        raise ReplyMalformed(f"the model's {stage} contains markup or an address")
     if runs_in_circles(text):
         raise ReplyRepetitive(f"the model's {stage} repeats itself over and over")
+    _check_writing(text, stage, language)
     if len(text) > LONGEST[stage]:
         raise ReplyMalformed(f"the model's {stage} is longer than {LONGEST[stage]} characters")
     if stage is not Stage.CAPTION:
@@ -121,26 +134,39 @@ def read_text(reply: ChatReply, stage: Stage) -> str:
     return caption
 
 
-def read_keywords(reply: ChatReply, *, limit: int) -> tuple[str, ...]:
+def read_keywords(
+    reply: ChatReply, *, limit: int, language: str = "en", instruction: str = ""
+) -> tuple[str, ...]:
     """Return the cleaned keywords, at least one and at most `limit`, best first.
 
-    Read are JSON (an array, or an object that holds some; fenced or not), lines, bullets, numbering, commas.
+    Read are JSON (arrays, or objects that hold some; fenced, in prose, several), lines, bullets, numbering,
+    commas.
+
+    Args:
+        language, instruction: as for `read_text`.
 
     Raises:
         ReplyRefused, ReplyTruncated, ReplyRepetitive: as for `read_text`.
-        ReplyMalformed: there is no usable keyword, or the answer is longer than 4000 characters.
+        ReplyMalformed: there is no usable keyword, the answer is prose, thoughts, the instruction, garbled,
+            in another script than its language's, or longer than 4000 characters.
     """
     stage = Stage.KEYWORDS
     answer = _answer(reply, stage)
-    _check_refusal(plain(answer), stage)
+    _check_refusal(answer, stage)
     if len(answer) > LONGEST[stage]:
         raise ReplyMalformed(f"the model's list of keywords is longer than {LONGEST[stage]} characters")
     words = _listed(answer)
-    if lists_in_circles([item for word in words for item in SEPARATORS.split(word) if item.strip()]):
+    _check_whole(" ".join(words), stage)
+    if lists_in_circles(_items(words)):
         raise ReplyRepetitive("the model lists the same keywords over and over")
-    keywords = clean_keywords(words, limit=limit)
+    if is_prose(words):
+        raise ReplyMalformed("the model gave prose instead of keywords")
+    keywords = clean_keywords(words, limit=limit, language=language)
+    if is_unfilled(answer) or is_echo(" ".join(words), instruction):
+        raise ReplyMalformed("the model repeated its instruction instead of giving keywords")
     if not keywords:
         raise ReplyMalformed("the model's answer contains no usable keyword")
+    _check_writing(" ".join(keywords), stage, language)
     return keywords
 
 
@@ -151,23 +177,49 @@ def _answer(reply: ChatReply, stage: Stage) -> str:
     if reply.finish_reason == "repetition":  # vLLM's own detector of loops
         raise ReplyRepetitive(f"the server stopped the model, which repeated itself in the {stage}")
     if reply.finish_reason != "stop":
-        reason = plain(reply.finish_reason or "none")[:40]
-        raise ReplyTruncated(f"the model did not finish the {stage} (finish reason: {reason})")
+        raise _unfinished(reply, stage)
     if len(reply.text) > LONGEST_ANSWER:
         raise ReplyMalformed(f"the model's answer is far too long for {NAMES[stage]}")
-    answer = THINKING_END.sub("", THINKING.sub("", reply.text))
-    if plain(answer):
-        return answer
-    if reply.reasoning or plain(reply.text):
-        raise ReplyMalformed(
-            f"the model only thought and did not give {NAMES[stage]}; switch its thinking off"
-        )
-    raise ReplyMalformed(f"the model gave an empty answer instead of {NAMES[stage]}")
+    answer = answer_of(reply.text)
+    if not plain(answer):
+        if reply.reasoning or plain(reply.text):
+            raise _only_thoughts(stage)
+        raise ReplyMalformed(f"the model gave an empty answer instead of {NAMES[stage]}")
+    if thinks_aloud(answer):
+        raise _only_thoughts(stage)
+    return answer
+
+
+def _unfinished(reply: ChatReply, stage: Stage) -> ReplyMalformed | ReplyRepetitive | ReplyTruncated:
+    """Return why an answer has no end: what was cut off may be no answer, or one that would never end."""
+    answer = answer_of(reply.text[:LONGEST_ANSWER])
+    if is_blank_without_end(reply.text):
+        return ReplyRepetitive(f"the model ran into blanks instead of giving {NAMES[stage]}")
+    if runs_in_circles(answer) or lists_in_circles(_items(answer.splitlines())):
+        return ReplyRepetitive(f"the model repeats itself over and over instead of giving {NAMES[stage]}")
+    if reply.finish_reason == "length" and not plain(answer) and (reply.reasoning or plain(reply.text)):
+        return _only_thoughts(stage)
+    reason = plain(reply.finish_reason or "none")[:40]
+    return ReplyTruncated(f"the model did not finish the {stage} (finish reason: {reason})")
+
+
+def _only_thoughts(stage: Stage) -> ReplyMalformed:
+    return ReplyMalformed(f"the model only thought and did not give {NAMES[stage]}; switch its thinking off")
 
 
 def _check_refusal(text: str, stage: Stage) -> None:
-    if REFUSAL.match(text):
+    if is_refusal(text):
         raise ReplyRefused(f"the model declined to give {NAMES[stage]}, or says that it saw no picture")
+
+
+def _check_whole(answer: str, stage: Stage) -> None:
+    if is_garbled(answer):
+        raise ReplyMalformed(f"the model's answer for {NAMES[stage]} is garbled")
+
+
+def _check_writing(text: str, stage: Stage, language: str) -> None:
+    if is_foreign(text, language):
+        raise ReplyMalformed(f"the model did not give {NAMES[stage]} in the script of {language}")
 
 
 def _unwrapped(answer: str) -> str:
@@ -175,22 +227,53 @@ def _unwrapped(answer: str) -> str:
     text = LINE_MARK.sub("", EMPHASIS.sub(r"\2", answer)).strip()
     while match := PREAMBLE.match(text):
         text = text[match.end() :].lstrip()
-    text = FAREWELL.sub("", plain(text))
+    text = _unquoted(FAREWELL.sub("", plain(text)))
+    shown = SHOWN.match(text)
+    return text[shown.end()].upper() + text[shown.end() + 1 :] if shown else text
+
+
+def _unquoted(text: str) -> str:
     inner = text[1:-1]
     is_quoted = len(text) > 2 and QUOTES.get(text[0]) == text[-1] and not {text[0], text[-1]} & set(inner)
     return inner.strip() if is_quoted else text
 
 
+def _items(words: list[str]) -> list[str]:
+    return [item for word in words for item in COMMAS.split(word) if item.strip()]
+
+
+def _text_of(answer: str, stage: Stage) -> str:
+    """Return what a JSON object holds under the stage's name; an answer that is none, as it is."""
+    if not STRUCTURE.match(answer):
+        return answer
+    objects = (value for value in _json_values(answer) if isinstance(value, dict))
+    texts = [found[stage.value] for found in objects if isinstance(found.get(stage.value), str)]
+    return str(texts[0]) if len(texts) == 1 else answer
+
+
 def _listed(answer: str) -> list[str]:
     """Return the items of an answer: what its JSON holds, or else its lines."""
-    fenced = FENCE.search(answer)
-    body = fenced[1] if fenced else answer
-    found = JSON_BODY.search(body)
-    try:
-        words = list(_words(json.loads(found[0]), MAX_JSON_DEPTH)) if found else []
-    except (ValueError, RecursionError):
-        words = []  # brackets that are not JSON: cleaning takes them off
+    fenced = FENCE.findall(answer)
+    body = "\n".join(fenced) if fenced else answer
+    words = [word for value in _json_values(body) for word in _words(value, MAX_JSON_DEPTH)]
     return words or body.splitlines()
+
+
+def _json_values(text: str) -> Iterator[Any]:
+    """Yield every JSON array and object in a text, whatever stands between them."""
+    # Control characters inside strings are what vLLM's grammar lets through; cleaning takes them out.
+    decoder = json.JSONDecoder(strict=False)
+    start = 0
+    for _ in range(MOST_BRACKETS):
+        bracket = BRACKET.search(text, start)
+        if bracket is None:
+            return
+        try:
+            value, start = decoder.raw_decode(text, bracket.start())
+        except (ValueError, RecursionError):
+            start = bracket.end()  # a bracket that is not JSON: cleaning takes it off
+        else:
+            yield value
 
 
 def _words(value: Any, depth: int) -> Iterator[str]:
@@ -201,6 +284,14 @@ def _words(value: Any, depth: int) -> Iterator[str]:
         for item in value:
             yield from _words(item, depth - 1)
     elif depth and isinstance(value, dict):
-        named = next((value[key] for key in KEYWORD_KEYS if key in value), None)
-        for item in value.values() if named is None else (named,):
+        for item in _telling(value):
             yield from _words(item, depth - 1)
+
+
+def _telling(found: Mapping[str, Any]) -> list[Any]:
+    """Return what of a JSON object holds keywords: its list, its keyword, its scored keys, or all of it."""
+    lists = [value for key, value in found.items() if key.casefold() in LIST_KEYS]
+    named = [found[key] for key in KEYWORD_KEYS if key in found][:1]
+    is_score = all(isinstance(value, int | float) for value in found.values())
+    scored = [key for key, value in found.items() if value] if is_score else []
+    return lists or named or scored or list(found.values())

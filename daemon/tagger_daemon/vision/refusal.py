@@ -1,0 +1,83 @@
+"""Tells when a model declines instead of answering, or says that it was shown no picture."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+#: How refusals begin, by language. A model that says that it sees no picture was not shown one: no answer of
+#: it is of use.
+_ENGLISH: Final = (
+    r"(?:i['\u2019]m|i am) (?:so |very |really )?(?:sorry|afraid|unable|not able|not comfortable)\b",
+    r"(?:i['\u2019]m|i am) (?:not allowed|just an?|only an?|designed|programmed)\b",
+    r"(?:sorry|apologies|unfortunately|regrettably)[,.!]?\s(?:but )?(?:i|there is no|this|the)\b",
+    r"(?:my|i offer my|please accept my) apologies\b",
+    r"i (?:cannot|can not|could not|will not|must decline|apologi[sz]e|(?:can|won|couldn)['\u2019]t)\b",
+    r"i (?:do not|don['\u2019]t) (?:actually |currently )?(?:see|have|feel|know)\b",
+    r"as an? (?:ai|artificial|(?:large )?language model|text-based|(?:virtual )?assistant)\b",
+    r"(?:there is |i see )?no (?:image|photo|picture) (?:(?:is|was) )?(?:attached|provided|shown|given)\b",
+    r"(?:there is |i see )?no (?:image|photo|picture) (?:(?:is|was) )?(?:visible|uploaded|available)\b",
+    r"it (?:seems|looks like|appears) (?:that )?(?:you|there is no (?:image|photo|picture))\b",
+    r"(?:the|this|your) (?:image|photo|picture) (?:(?:can|could|did)(?: ?not|n?['\u2019]t)|failed to)\b",
+    r"please (?:provide|upload|attach|share|send)\b",
+    r"(?:this|the|that|your) (?:request|content|prompt) (?:(?:may )?violates?|goes against|is not)\b",
+)
+_OTHERS: Final = (
+    r"es tut mir leid|(?:tut mir )?leid, (?:aber|ich)|leider (?:kann|ist|sehe|darf) (?:ich|kein)",
+    r"ich (?:kann|darf|sehe) (?:dieses|das|kein|leider|dabei|nicht|ihnen)|als (?:ki|sprachmodell)\b",
+    r"(?:je suis )?désolée?\b|je ne (?:peux|vois|suis) (?:pas|aucune)",
+    r"en tant qu['\u2019](?:ia|intelligence|assistant|un modèle)",
+    r"lo siento\b|no puedo\b|como (?:um? )?(?:modelo|ia|inteligencia|asistente|assistente)\b",
+    r"mi dispiace\b|non posso\b|come (?:ia|modello|intelligenza)\b",
+    r"desculpe\b|sinto muito|não (?:posso|consigo)\b",
+    r"het spijt me|helaas (?:kan|zie) ik|als (?:ai|taalmodel)\b",
+    # Russian: unfortunately, excuse me, I cannot
+    "\u043a \u0441\u043e\u0436\u0430\u043b\u0435\u043d\u0438\u044e",
+    "\u0438\u0437\u0432\u0438\u043d\u0438\u0442\u0435",
+    "\u043f\u0440\u043e\u0441\u0442\u0438\u0442\u0435|\u044f \u043d\u0435 \u043c\u043e\u0433\u0443",
+    # Chinese: sorry, I cannot, as an AI
+    "\u5f88?(?:\u62b1\u6b49|\u5bf9\u4e0d\u8d77|\u5c0d\u4e0d\u8d77)",
+    "\u6211(?:\u65e0\u6cd5|\u7121\u6cd5|\u4e0d\u80fd)",
+    "\u4f5c\u4e3a(?:\u4e00\u4e2a)?(?:AI|\u4eba\u5de5)",
+    # Japanese and Korean: sorry
+    "\u7533\u3057\u8a33|\u3059\u307f\u307e\u305b\u3093|\uc8c4\uc1a1",
+)
+_REFUSAL: Final = re.compile("|".join((*_ENGLISH, *_OTHERS)), re.IGNORECASE)
+
+#: Where a sentence about what the model may not say can begin, behind one that describes.
+_SENTENCE: Final = re.compile(r"(?<=[.!?;\u3002])\s+(?=\S)|\n+")
+_MARKS: Final = " \t-*,;:.\u2026"
+#: And what nobody says but a model, wherever it stands.
+_ANYWHERE: Final = re.compile(
+    r"\b(?:i['\u2019]m|i am) (?:unable|not able|not allowed|sorry)\b|\bas an ai\b"
+    r"|\bi (?:cannot|can['\u2019]t) (?:identify|assist)\b"
+    r"|\byou (?:haven['\u2019]t|have not|didn['\u2019]t|did not) (?:attach|provid|upload|shar|includ)",
+    re.IGNORECASE,
+)
+_QUOTES: Final = '"\u201c\u201d\u201e'
+_QUOTED: Final = re.compile(rf"[{_QUOTES}][^{_QUOTES}]*[{_QUOTES}]")
+
+#: Left to be filled in: "[insert caption here]", "[Your description]".
+_PLACEHOLDER: Final = re.compile(
+    r"\[(?:insert|your|add|name of|describe|caption|description|image|photo|picture|placeholder)\b[^\]]*\]"
+    r"|(?:insert|add) (?:your |the )?(?:caption|description) here",
+    re.IGNORECASE,
+)
+
+
+def is_refusal(text: str) -> bool:
+    """Tell whether a text declines, at its beginning or in a later sentence or line of the model's own.
+
+    What a sign or a person in the picture says, in quotation marks, is no refusal.
+    """
+    is_quoted = False
+    for sentence in _SENTENCE.split(text):
+        if not is_quoted and _REFUSAL.match(sentence.lstrip(_MARKS)):
+            return True
+        is_quoted ^= sum(letter in _QUOTES for letter in sentence) % 2 == 1
+    return bool(_ANYWHERE.search(_QUOTED.sub("", text)))
+
+
+def is_unfilled(text: str) -> bool:
+    """Tell whether a text is a form that somebody else is to fill in."""
+    return bool(_PLACEHOLDER.search(text))
