@@ -10,10 +10,12 @@ import argparse
 import sys
 
 import bench_decode
+import bench_memory
 import bench_metadata
+import bench_vision
 from tagger_daemon.errors import TaggerError
 
-SUBJECTS = (bench_metadata, bench_decode)
+SUBJECTS = (bench_metadata, bench_decode, bench_vision, bench_memory)
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 """A model server that knows nothing and costs nothing: so many requests at once, each so many seconds.
 
-It stands for a graphics card in measurements of everything else. A process of its own, so that its work is
-not taken for ours; the first line on standard output is its base URL:
+It stands for a graphics card in measurements of everything else, and tells the canary's pictures apart. A
+process of its own, so that its work is not taken for ours; the first line on standard output is its base URL:
 
     python scripts/bench_server.py --slots 16 --seconds 0.2
 """
@@ -15,6 +15,9 @@ import signal
 import sys
 from collections import deque
 from typing import Final
+
+from tagger_daemon.vision.canary import CANARY, COLOURS, draw
+from tagger_daemon.vision.prompts import picture_url
 
 MODEL: Final = "bench-vlm"
 
@@ -102,7 +105,8 @@ class Connection(asyncio.Protocol):
 
     def answer(self) -> None:
         """Send what a model would say."""
-        text = _answer(b"".join(self._pieces[-2:])[-TAIL:])
+        question = b"".join(self._pieces[-2:])[-TAIL:]
+        text = _seen(b"".join(self._pieces)) if CANARY.encode() in question else _answer(question)
         message = {"role": "assistant", "content": text}
         usage = {"prompt_tokens": 1000, "completion_tokens": TOKENS, "total_tokens": 1000 + TOKENS}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -141,6 +145,12 @@ def _length(head: bytes) -> int:
         if name.strip().lower() == b"content-length":
             return int(value)
     return 0
+
+
+def _seen(body: bytes) -> str:
+    """Answer the canary: of which of its pictures this is the question."""
+    colour = next((name for name in COLOURS if picture_url(draw(name)).encode() in body), "grey")
+    return f"The large disc is {colour}."
 
 
 def _answer(question: bytes) -> str:
