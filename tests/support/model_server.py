@@ -223,6 +223,12 @@ class ModelServer:
         """
         self._wait(lambda: self._in_flight, count, timeout, "were in flight")
 
+    @property
+    def listening(self) -> bool:
+        """Whether it is up."""
+        with self._changed:
+            return self._listener is not None
+
     def up(self) -> None:
         """Listen, on the same port as before where there was one."""
         self._listener = _Listener(("127.0.0.1", self.port), self)

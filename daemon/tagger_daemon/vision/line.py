@@ -152,7 +152,8 @@ class Line(Generic[H]):
             self.freed(host)
         for queue in (self._anywhere, self._new):
             for waiter in [*queue]:
-                if not any(self._takes(host, waiter.session, waiter.shunned) for host in self._hosts):
+                takers = (host for host in self._hosts if self._takes(host, waiter.session, waiter.shunned))
+                if not waiter.place.done() and not any(takers):
                     queue.remove(waiter)
                     waiter.place.set_exception(self._nobody())
 
@@ -201,7 +202,8 @@ class Line(Generic[H]):
     def _next(self, host: H) -> _Waiter[H] | None:
         for queue in (self._at[host], self._anywhere, self._new):
             for number, waiter in enumerate(queue):
-                if self._takes(host, waiter.session, waiter.shunned):
+                # One that is cancelled stands in line until its task has run.
+                if not waiter.place.done() and self._takes(host, waiter.session, waiter.shunned):
                     del queue[number]
                     return waiter
         return None
