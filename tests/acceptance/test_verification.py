@@ -47,5 +47,5 @@ def test_what_a_server_shows_is_in_the_log_and_the_doctors_findings(tmp_path: Pa
         assert found.returncode == 0, found.stdout
         assert "/m/vlm" in found.stdout
         with house.start() as daemon:
-            daemon.wait_log("context 8192, eyes not told, from /m/vlm, and passed the canary")
+            daemon.wait_log("context 8192, eyes not told, from /m/vlm, build 0.32.0, and passed the canary")
             assert daemon.terminate() == 0

@@ -20,8 +20,8 @@ from support.asking import PATIENCE, a_request, an_entry
 from support.model_server import DEFAULT_MODEL, Fail, Garbage, Hang, ModelServer, Say, error_body
 from tagger_daemon.errors import (
     ReplyMalformed,
+    ReplyRepetitive,
     ReplyTimeout,
-    ReplyTruncated,
     RequestRejected,
     ServerFailed,
     ServerMisconfigured,
@@ -169,7 +169,7 @@ async def test_6_a_string_that_ended_at_a_quotation_mark_is_taken_as_it_is(serve
 
 @pytest.mark.parametrize("blanks", ["{" + "\n" * 2000, '{"keywords": [' + " \t" * 1000])
 async def test_6b_blanks_to_the_cap_are_no_answer(server: ModelServer, blanks: str) -> None:
-    with pytest.raises(ReplyTruncated):
+    with pytest.raises(ReplyRepetitive, match="blanks"):
         await keywords_of(server, Say(blanks, finish_reason="length"))
     with pytest.raises(ReplyMalformed):
         await keywords_of(server, Say(blanks))
@@ -187,7 +187,7 @@ async def test_7_a_trace_is_found_in_the_field_of_each_server(server: ModelServe
 
 @pytest.mark.parametrize("content", ["", None])  # llama-server, vLLM
 async def test_7_an_answer_cut_while_thinking_is_cut_off(server: ModelServer, content: str | None) -> None:
-    with pytest.raises(ReplyTruncated):
+    with pytest.raises(ReplyMalformed, match="only thought"):
         await caption_of(server, Say(content, finish_reason="length", reasoning="Water, so"))
 
 
