@@ -116,7 +116,7 @@ def test_what_was_written_is_taken_back_beside_the_daemon_and_tagged_again_on_de
 
         # One that changes is looked at again, and the next one that comes has its turn after all others.
         os.utime(photos[1])
-        wait_until(lambda: outcomes(house)["skipped"] == 2, "the daemon has looked at the photo again")
+        wait_until(lambda: outcomes(house)["skipped"] >= 2, "the daemon has looked at the photo again")
         assert "taken back" in house.audit()[-1]["reason"]
         (later,) = house.draw(1, prefix="later")
         house.wait_done(4)
