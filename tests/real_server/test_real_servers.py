@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -268,26 +267,24 @@ def test_a_gateway_keeps_a_photo_at_one_replica_and_survives_the_death_of_one(
 
 
 @needs("transformers")
-def test_a_server_without_structured_output_takes_our_requests_and_its_noise_is_never_written(
+def test_a_server_without_structured_output_takes_our_requests_and_its_endless_noise_is_refused(
     tmp_path: Path,
 ) -> None:
     with real_servers.transformers_serve(tmp_path / "server.log") as server:
         entry = registered("transformers", server.base_url)
         entry["served_model_id"] = real_servers.transformers_model()
-        house = a_house(tmp_path, entry, queue={"max_attempts": 1, "backoff_seconds": 0.1})
+        house = a_house(tmp_path, entry)
         photos = house.draw(2, size=300)
+        before = [photo.read_bytes() for photo in photos]
         with house.start():
-            end(house, 2)
+            refused = "did not pass the canary: it does not end a short answer"
+            wait_until(lambda: refused in house.log_text(), "the canary has shown it", patience=200)
         log = server.log.read_text()
 
-    reasons = [line["reason"] for line in house.audit() if line["outcome"] == "failed"]
-    assert len(reasons) == 2
-    assert "422" not in log
-    assert not any("refuses the request" in reason for reason in reasons), reasons
-    assert all("XMP-dc:Title" not in found for found in read_tags(photos).values())
-    held(
-        "transformers serve", "takes our requests; its unconstrained noise is refused", json.dumps(reasons[0])
-    )
+    assert '"POST /v1/chat/completions HTTP/1.1" 200' in log
+    assert " 422" not in log
+    assert [photo.read_bytes() for photo in photos] == before
+    held("transformers serve", "takes our requests; a model that ends nothing is refused by the canary", "")
 
 
 @needs("llama-server")
