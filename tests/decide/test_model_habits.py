@@ -118,6 +118,11 @@ def keywords(text: str, **changes: Any) -> tuple[str, ...]:
             "Paris\nEiffel Tower\nLes Paul\nBeatles\nAthens\nChristmas\nglasses",
             "Paris|Eiffel Tower|Les Paul|Beatles|Athens|Christmas|glasses",
         ),
+        # what is spelt out as in HTML, what a slash would tear apart, plurals and ideas that are ones
+        ("rock &amp; roll\n9/11 memorial\nday/night", "rock & roll|day|night"),
+        ("French fries\nbelongings\ncustoms\nhope\nnote", "French fries|belongings|customs|hope|note"),
+        ("Alps\nDolomites\nSea\nDog", "Alps|Dolomites|sea|dog"),
+        ("Keywords for this photo: dog, beach, sea", "dog|beach|sea"),
         # dates, cameras, instructions and addresses among keywords
         ("dog\nMay 2024\n50mm\nmost important first\nwww.example.com\nmail me@example.com", "dog"),
     ],

@@ -284,6 +284,8 @@ def test_what_is_no_circle() -> None:
         '["dog", "beach", "blue sky"',
         "<think>a cat? no</think>dog\nbeach\nblue sky",
         "[dog], [beach], [blue sky]",
+        "1. dog 2. beach 3. blue sky",
+        "Dog. Beach. Blue sky.",
         "#dog\n#beach\n#blue_sky",
     ],
 )

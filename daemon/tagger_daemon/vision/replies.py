@@ -17,7 +17,7 @@ from tagger_daemon.sentences import within
 from tagger_daemon.vision.echo import is_echo
 from tagger_daemon.vision.entry import ChatReply
 from tagger_daemon.vision.garble import is_garbled, is_noise
-from tagger_daemon.vision.keywords import COMMAS, SPELT_LINE_END, clean_keywords, is_prose
+from tagger_daemon.vision.keywords import COMMAS, LABEL, SPELT_LINE_END, clean_keywords, is_prose
 from tagger_daemon.vision.loops import is_blank_without_end, lists_in_circles, runs_in_circles
 from tagger_daemon.vision.plain import plain
 from tagger_daemon.vision.prompts import DRAFTS_HEADING, FACTS_HEADING, TASK_LABEL
@@ -162,7 +162,9 @@ def read_keywords(
     if is_prose(words):
         raise ReplyMalformed("the model gave prose instead of keywords")
     keywords = clean_keywords(words, limit=limit, language=language)
-    if is_unfilled(answer) or is_echo(" ".join(words), instruction):
+    # Behind a label, because "Keywords for this photo:" is said by models that were asked for just that.
+    said = " ".join(LABEL.split(word)[-1] for word in words)
+    if is_unfilled(answer) or is_echo(said, instruction):
         raise ReplyMalformed("the model repeated its instruction instead of giving keywords")
     if not keywords:
         raise ReplyMalformed("the model's answer contains no usable keyword")
