@@ -238,6 +238,25 @@ def test_a_part_of_any_instruction_said_back_is_no_answer(stage: Stage) -> None:
                 read(stage, sentence)
 
 
+@pytest.mark.parametrize("text", ["From left to right: Anna, Ben.", "A tall man in the photo."])
+def test_a_few_words_that_anybody_says_are_no_part_of_the_instruction(text: str) -> None:
+    profile = load_profile("family-archive")
+    instruction = told(Stage.DESCRIPTION, profile, max_keywords=15)
+    assert "left to right" in instruction
+    reply = ChatReply(
+        text=text,
+        finish_reason="stop",
+        reasoning=None,
+        refusal=None,
+        model="m",
+        endpoint="",
+        prompt_tokens=None,
+        completion_tokens=None,
+        seconds=0.5,
+    )
+    assert read_text(reply, Stage.DESCRIPTION, instruction=instruction) == text
+
+
 def test_a_sign_in_another_script_may_be_quoted() -> None:
     text = "A sign says \u5317\u4eac\u7ad9 above the entrance of a railway station."
     assert read(Stage.CAPTION, text) == text
