@@ -137,6 +137,7 @@ def test_keywords(text: str, found: str) -> None:
         ("de", "Hund, Str\u00e4nde, Berge", "Hund|Str\u00e4nde|Berge"),
         ("fr", "les chats\nBateaux", "les chats|Bateaux"),
         ("zh", "\u72d7\uff0c\u6d77\u6ee9\u3001\u84dd\u5929", "\u72d7|\u6d77\u6ee9|\u84dd\u5929"),
+        ("ja", "1\uff0e\u72ac\n2\uff0e\u30d3\u30fc\u30c1", "\u72ac|\u30d3\u30fc\u30c1"),
         ("ja", "\u72ac\u3001\u30d3\u30fc\u30c1", "\u72ac|\u30d3\u30fc\u30c1"),
         (
             "ar",
@@ -260,6 +261,8 @@ def test_a_few_words_that_anybody_says_are_no_part_of_the_instruction(text: str)
 def test_a_sign_in_another_script_may_be_quoted() -> None:
     text = "A sign says \u5317\u4eac\u7ad9 above the entrance of a railway station."
     assert read(Stage.CAPTION, text) == text
+    model = "Como modelo posa una mujer ante una pared."
+    assert read(Stage.CAPTION, model, language="es") == model
     russian = "\u041f\u0435\u0441 \u0438 BMW \u0443 \u0434\u043e\u043c\u0430."
     assert read(Stage.CAPTION, russian, language="ru") == russian
     with pytest.raises(ReplyMalformed, match="script of ru"):

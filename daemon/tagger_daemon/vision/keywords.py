@@ -48,7 +48,7 @@ EXPLAINED = re.compile(r"[^*]{0,8}\*\*([^*:]+)\*\*\s*(?:[:\u2013\u2014-]|\s)\s*(
 
 #: Before an item: numbering, check boxes, bullets, hashtags, and the last "and" of a list in prose.
 LEADING = re.compile(
-    r"^(?:\(?\d{1,3}[.):](?!\d)|\d{1,3}\s+(?=-\s)|\[[ xX]?\]|(?:and|or)\s"
+    r"^(?:\(?\d{1,3}[.):\uff0e](?!\d)|\d{1,3}\s+(?=-\s)|\[[ xX]?\]|(?:and|or)\s"
     r"|[-+*#~=\u00b7\u2010-\u2015\u2022\u2023\u2043\u25a0-\u25ff\u30fb])\s*"
 )
 #: Quotes of all kinds, emphasis, brackets, exclamation.

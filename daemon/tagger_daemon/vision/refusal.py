@@ -43,7 +43,7 @@ _OTHERS: Final = (
     r"ich (?:kann|darf|sehe) (?:dieses|das|kein|leider|dabei|nicht|ihnen)|als (?:ki|sprachmodell)\b",
     r"(?:je suis )?désolée?\b|je ne (?:peux|vois|suis) (?:pas|aucune)",
     r"en tant qu['\u2019](?:ia|intelligence|assistant|un modèle)",
-    r"lo siento\b|no puedo\b|como (?:um? )?(?:modelo|ia|inteligencia|asistente|assistente)\b",
+    r"lo siento\b|no puedo\b|como (?:uma? )?(?:modelo de|ia|inteligencia|asistente|assistente)\b",
     r"mi dispiace\b|non posso\b|come (?:ia|modello|intelligenza)\b",
     r"desculpe\b|sinto muito|não (?:posso|consigo)\b",
     r"het spijt me|helaas (?:kan|zie) ik|als (?:ai|taalmodel)\b",
