@@ -118,6 +118,11 @@ def keywords(text: str, **changes: Any) -> tuple[str, ...]:
             "Paris\nEiffel Tower\nLes Paul\nBeatles\nAthens\nChristmas\nglasses",
             "Paris|Eiffel Tower|Les Paul|Beatles|Athens|Christmas|glasses",
         ),
+        # what is spelt out as in HTML, what a slash would tear apart, plurals and ideas that are ones
+        ("rock &amp; roll\n9/11 memorial\nday/night", "rock & roll|day|night"),
+        ("French fries\nbelongings\ncustoms\nhope\nnote", "French fries|belongings|customs|hope|note"),
+        ("Alps\nDolomites\nSea\nDog", "Alps|Dolomites|sea|dog"),
+        ("Keywords for this photo: dog, beach, sea", "dog|beach|sea"),
         # dates, cameras, instructions and addresses among keywords
         ("dog\nMay 2024\n50mm\nmost important first\nwww.example.com\nmail me@example.com", "dog"),
     ],
@@ -132,6 +137,7 @@ def test_keywords(text: str, found: str) -> None:
         ("de", "Hund, Str\u00e4nde, Berge", "Hund|Str\u00e4nde|Berge"),
         ("fr", "les chats\nBateaux", "les chats|Bateaux"),
         ("zh", "\u72d7\uff0c\u6d77\u6ee9\u3001\u84dd\u5929", "\u72d7|\u6d77\u6ee9|\u84dd\u5929"),
+        ("ja", "1\uff0e\u72ac\n2\uff0e\u30d3\u30fc\u30c1", "\u72ac|\u30d3\u30fc\u30c1"),
         ("ja", "\u72ac\u3001\u30d3\u30fc\u30c1", "\u72ac|\u30d3\u30fc\u30c1"),
         (
             "ar",
@@ -233,9 +239,30 @@ def test_a_part_of_any_instruction_said_back_is_no_answer(stage: Stage) -> None:
                 read(stage, sentence)
 
 
+@pytest.mark.parametrize("text", ["From left to right: Anna, Ben.", "A tall man in the photo."])
+def test_a_few_words_that_anybody_says_are_no_part_of_the_instruction(text: str) -> None:
+    profile = load_profile("family-archive")
+    instruction = told(Stage.DESCRIPTION, profile, max_keywords=15)
+    assert "left to right" in instruction
+    reply = ChatReply(
+        text=text,
+        finish_reason="stop",
+        reasoning=None,
+        refusal=None,
+        model="m",
+        endpoint="",
+        prompt_tokens=None,
+        completion_tokens=None,
+        seconds=0.5,
+    )
+    assert read_text(reply, Stage.DESCRIPTION, instruction=instruction) == text
+
+
 def test_a_sign_in_another_script_may_be_quoted() -> None:
     text = "A sign says \u5317\u4eac\u7ad9 above the entrance of a railway station."
     assert read(Stage.CAPTION, text) == text
+    model = "Como modelo posa una mujer ante una pared."
+    assert read(Stage.CAPTION, model, language="es") == model
     russian = "\u041f\u0435\u0441 \u0438 BMW \u0443 \u0434\u043e\u043c\u0430."
     assert read(Stage.CAPTION, russian, language="ru") == russian
     with pytest.raises(ReplyMalformed, match="script of ru"):

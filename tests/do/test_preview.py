@@ -154,6 +154,55 @@ def test_what_the_ledger_knows_of_the_picture_counts(
     assert "were taken back" in taken_back.tagged
 
 
+def test_our_own_words_are_not_told_to_the_models_where_the_marker_is_gone(
+    tmp_path: Path, photos: Path, server: ModelServer
+) -> None:
+    photos.rmdir()
+    description = "Two sailing boats lie at anchor in a bay. The sea is calm, and the sky without a cloud."
+    said, rules = by_model("eyes-1", description=description)
+    cut = description[:60]  # as other programs do
+    with open_studio(tmp_path) as studio:
+        path = draw(studio.folder / "a.jpg").path
+        studio.tag(path, said, rules)
+        stamp(path, "XMP-tagger:all=", "XMP-iptcCore:all=", "XMP-dc:all=", f"XMP-dc:Description={cut}")
+        seen = look(settings(tmp_path, server.base_url, state_dir=tmp_path), path)
+    assert [exchange.request.stage for exchange in seen.exchanges] == list(Stage)
+    for exchange in seen.exchanges:
+        assert cut not in str(exchange.request.messages[1]["content"][1])
+
+
+def test_nobody_is_told_more_than_was_agreed_to_also_where_nobody_is_asked(
+    tmp_path: Path, photos: Path
+) -> None:
+    path = draw(photos / "a.jpg", "XMP-iptcExt:PersonInImage=Anna Smith", "XMP-photoshop:City=Reine").path
+    url = "https://models.example/v1"
+    remote = [{"endpoint": url, "folders": [str(photos)], "places": True}]
+    for known, told in ((settings(tmp_path, url), True), (settings(tmp_path, url, remote=remote), False)):
+        text = str(look(known, path, ask=False).exchanges[0].request.messages[1]["content"][1])
+        assert ("Anna Smith" in text, "Reine" in text) == (told, True)
+
+
+def test_the_fields_are_those_that_are_sent(tmp_path: Path, photos: Path, server: ModelServer) -> None:
+    path = draw(photos / "a.jpg").path
+    known = settings(tmp_path, server.base_url)
+    described = entry(server.base_url)
+    described["serving"] |= {"json_schema": True, "extra_body": {"min_p": 0.05}}
+    (tmp_path / "registry.json").write_text(json.dumps([described]))
+    asked_before = len(server.chat_requests)
+    seen = look(known.model_copy(update={"prompt_profile": "stock"}), path)
+    asked = [request.json for request in server.chat_requests[asked_before:]]
+    requests = page.to_json(seen, {})["requests"]
+    for told, sent in zip(requests, asked, strict=True):
+        assert sent is not None
+        assert told["body"] == {name: sent[name] for name in sent.keys() - {"model", "messages"}}
+        assert told["body"]["min_p"] == 0.05
+        assert "enable_thinking" in str(told["body"])
+    assert "response_format" in requests[1]["body"]
+    text = " ".join(shown(seen).split())
+    assert '"enable_thinking": false' in text
+    assert "JSON by a schema" in text
+
+
 def test_an_answer_that_is_of_no_use_is_shown_with_the_reason(
     tmp_path: Path, photos: Path, server: ModelServer
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,9 +23,14 @@ from tagger_daemon.metadata.undo import BOOKKEEPING
 from tagger_daemon.model import Mode, NewValue, Picture, Stage, TagWrite
 from tagger_daemon.service.previewing import Exchange, Preview
 from tagger_daemon.settings import Settings
+from tagger_daemon.vision.body import chat_body
 from tagger_daemon.vision.entry import ChatReply
 
 NO_SERVER = "--use-loader starts the servers that are ours to start, --no-ask shows the requests without one"
+
+
+#: Where a dialect's request holds the schema, of which it is enough to say that there is one.
+SCHEMA_FIELDS = frozenset({"response_format", "format"})
 
 
 def check_place(folder: Path, settings: Settings) -> None:
@@ -118,9 +124,7 @@ def _exchange_to_json(exchange: Exchange) -> dict[str, Any]:
         "entry": entry.name,
         "model": entry.served_model,
         "messages": [_without_picture(message, exchange.picture) for message in request.messages],
-        **{name: value for name, value in _sampling(exchange) if value is not None},
-        "response_format": request.response_format,
-        "extra_body": dict(entry.extra_body),
+        "body": _sent(exchange),
         "reply": None if exchange.reply is None else _reply_to_json(exchange.reply),
     }
 
@@ -173,9 +177,13 @@ def _head(preview: Preview, saved: Mapping[Picture, Path]) -> Text:
 
 def _exchange(exchange: Exchange, system_before: str) -> Iterator[RenderableType]:
     request, entry = exchange.request, exchange.entry
-    settings = ", ".join(f"{name} {value}" for name, value in _sampling(exchange) if value is not None)
+    settings = ", ".join(
+        f"{name} {json.dumps(value, ensure_ascii=False)}"
+        for name, value in _sent(exchange).items()
+        if name not in SCHEMA_FIELDS
+    )
     yield Text(f"\n{request.stage}: {entry.name} ({entry.served_model})", style="bold")
-    yield Text(settings + (", keywords as JSON by a schema" if request.response_format else ""), style="dim")
+    yield Text(one_line(settings) + (", JSON by a schema" if request.response_format else ""), style="dim")
     for message in request.messages:
         content = _without_picture(message, exchange.picture)["content"]
         said = [content] if isinstance(content, str) else [_part(part) for part in content]
@@ -241,10 +249,10 @@ def _writes(writes: Sequence[TagWrite]) -> Table:
     return table
 
 
-def _sampling(exchange: Exchange) -> tuple[tuple[str, float | None], ...]:
-    request = exchange.request
-    names = ("max_tokens", "temperature", "top_p", "presence_penalty")
-    return tuple((name, getattr(request, name)) for name in names)
+def _sent(exchange: Exchange) -> dict[str, Any]:
+    """Return all that is sent beside model and messages, in the words of the entry's dialect."""
+    body = chat_body(exchange.request, exchange.entry)
+    return {name: value for name, value in body.items() if name not in {"model", "messages"}}
 
 
 def _told(picture: Picture) -> str:

@@ -145,7 +145,8 @@ async def preview(
     photo = _photo(settings, path)
     async with AsyncExitStack() as stack:
         chat = _Recorder(
-            await _servers(stack, settings, who, use_loader=use_loader, environ=environ) if ask else None
+            await _servers(stack, settings, who, use_loader=use_loader, environ=environ) if ask else None,
+            Consents(settings.remote),
         )
         metadata = _Unwritten(_store(stack, settings))
         asker = make_asker(settings, who, chat)
@@ -232,8 +233,9 @@ async def _servers(
 class _Recorder:
     """Keeps what is asked and answered. Without anybody to ask, a placeholder is the answer."""
 
-    def __init__(self, chat: Chat | None) -> None:
+    def __init__(self, chat: Chat | None, consents: Consents) -> None:
         self._chat = chat
+        self._consents = consents
         self.exchanges: list[Exchange] = []
 
     def available(self, entry: Entry) -> bool:
@@ -241,8 +243,18 @@ class _Recorder:
         return self._chat is None or self._chat.available(entry)
 
     def tellable(self, entry: Entry, folder: Path) -> Disclosure:
-        """Return what this entry may be told; with nobody to ask, what a server nearby would be."""
-        return Disclosure(folder=folder) if self._chat is None else self._chat.tellable(entry, folder)
+        """Return what this entry may be told.
+
+        With nobody to ask it is not known where its endpoints are: what was agreed to for them holds.
+        """
+        if self._chat is not None:
+            return self._chat.tellable(entry, folder)
+        agreed = [said for url in entry.endpoints if (said := self._consents.agreed(url, folder))]
+        return Disclosure(
+            folder=folder,
+            people=all(said.people for said in agreed),
+            places=all(said.places for said in agreed),
+        )
 
     def admit(self, entry: Entry, folder: Path) -> None:
         """Refuse photos of a folder that may not be sent to this entry."""
@@ -319,7 +331,7 @@ class _Unwritten:
 
 
 class _Recollection:
-    """Remembers what the ledger does of a picture, except for earlier answers: these are asked for anew."""
+    """Remembers what the ledger does of a picture, but takes no earlier answer for one: all is asked anew."""
 
     def __init__(self, database: Path) -> None:
         self._database = database
@@ -333,7 +345,10 @@ class _Recollection:
         if not self._database.exists():
             return Memory()
         with read_only(self._database) as db:
-            return memory_of(db, content_hash).evolve(answers=Draft())
+            memory = memory_of(db, content_hash)
+        # Their words stay: what stands of them in the photo is not told to the models as a person's. Nobody's
+        # answers are not still good.
+        return memory.evolve(answers=memory.answers.evolve(origins={}))
 
     async def answers_about(self, photo: Photo) -> Draft | None:  # noqa: ARG002
         """Know of no answers about the other half of a pair."""

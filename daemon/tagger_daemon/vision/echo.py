@@ -12,14 +12,16 @@ _TOKEN: Final = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0e
 
 #: So many words in a row, taken from the instruction, are no accident.
 RUN: Final = 7
-#: Shorter runs count together: an answer that consists of them by half is a collage of the instruction.
+#: Shorter runs count together: an answer that consists of them by half is a collage of the instruction. One
+#: or two of them are what anybody says: "in the photo", "from left to right".
 PHRASE: Final = 3
 MOST_TAKEN: Final = 0.5
+FEWEST_TAKEN: Final = 6
 
 
 def is_echo(text: str, instruction: str) -> bool:
-    """Tell whether an answer is made of the instruction: seven words of it in a row, or at least half of the
-    answer in phrases of three words or more.
+    """Tell whether an answer is made of the instruction: seven words of it in a row; or at least half of the
+    answer, and six words, in phrases of three words or more; or nothing but such phrases.
     """
     words, told = _tokens(text), _tokens(instruction)
     if len(words) < PHRASE or not told:
@@ -31,7 +33,8 @@ def is_echo(text: str, instruction: str) -> bool:
     for start in range(len(words) - PHRASE + 1):
         if words[start : start + PHRASE] in known:
             taken.update(range(start, start + PHRASE))
-    return len(taken) >= MOST_TAKEN * len(words)
+    is_collage = len(taken) >= max(MOST_TAKEN * len(words), FEWEST_TAKEN)
+    return is_collage or len(taken) == len(words)
 
 
 def _tokens(text: str) -> tuple[str, ...]:

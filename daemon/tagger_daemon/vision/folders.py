@@ -50,7 +50,7 @@ _DAY_ALONE = re.compile(_DAY + _END)  # in a month's
 #: What may follow a date: until when, or a time.
 _UNTIL = re.compile(r"\s?(?:[-_+&\u2013]|to|bis)\s?")
 _REST_OF_RANGE = re.compile(rf"\s?[-_+&\u2013]\s?(?:\d{{1,2}}(?:[-.]\d{{1,2}})?\.?|\d{{4}}|\d{{6}}){_END}")
-_DATE_AT_END = re.compile(rf"[-_., (]+{_YEAR}(?:[-_.]{_MONTH}(?:[-_.]{_DAY})?)?\)?$")
+_DATE_AT_END = re.compile(rf"[-_., (]{{1,8}}{_YEAR}(?:[-_.]{_MONTH}(?:[-_.]{_DAY})?)?\)?$")
 _EDGES = " -_.,\u2013\u2014+&"
 
 

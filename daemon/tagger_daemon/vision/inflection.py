@@ -27,10 +27,11 @@ ENGLISH: Final = "en"
 ALWAYS_PLURAL: Final = frozenset(
     re.split(
         r"\s+",
-        """alps arts billiards binoculars checkers crafts crossroads darts earphones eyeglasses fireworks
-        glasses graffiti graphics headphones headquarters innings leggings measles mechanics media
-        overalls pants people pliers premises reins ruins scales shears shorts slacks spectacles stairs
-        stilts sunglasses tights tongs trousers tweezers waders woods works""",
+        """alps arts belongings billiards binoculars checkers crafts crossroads customs darts earphones
+        eyeglasses fireworks fries glasses graffiti graphics headphones headquarters innings leggings
+        measles mechanics media overalls pants people pliers premises reins ruins scales
+        shears shorts slacks spectacles stairs stilts sunglasses tights tongs trousers tweezers waders woods
+        works""",
     )
 )
 
@@ -51,6 +52,9 @@ _THINGS: Final = frozenset(
         village virus white wood""",
     )
 )
+
+#: Mountains and islands that the dictionary knows as things.
+_NAMES: Final = frozenset(("alps", "canaries", "dolomites"))
 
 
 def singular(keyword: str) -> str:
@@ -76,7 +80,7 @@ def is_common(word: str) -> bool:
     entries, lower = _dictionary(), word.casefold()
     is_word = entries.is_dictionary_member(lower, ENGLISH)
     is_name = entries.is_dictionary_member(lower.capitalize(), ENGLISH)
-    return lower in _THINGS or (is_word and not is_name)
+    return lower in _THINGS or (is_word and not is_name and lower not in _NAMES)
 
 
 def _is_doing(word: str) -> bool:

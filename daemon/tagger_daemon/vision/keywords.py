@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -19,13 +20,25 @@ MAX_WRAPPED = 200
 
 #: Markup and control tokens, which go as a whole; and addresses, which take their item with them.
 MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|<\|[^<>|]*\|>|\[/?INST\]", re.IGNORECASE)
-ADDRESS = re.compile(r"[a-z]+://|www\.|mailto:|[^\s@]{1,64}@[^\s@]+\.\w+", re.IGNORECASE)
+ADDRESS = re.compile(r"[a-z]://|www\.|mailto:|[^\s@]{1,64}@[^\s@]+\.\w+", re.IGNORECASE)
 
 #: Characters that stand between keywords, those of Chinese, Japanese and Arabic, bullets and hash signs
 #: included, or that mean "between" to a program that reads them later.
 COMMAS = re.compile(r"[,;|\u060c\u061b\u1363\u3001\ufe50-\ufe51\uff0c\uff1b\uff64]")
 SEPARATORS = re.compile(rf"{COMMAS.pattern}|/|\s#(?=\w)|\s[\u00b7\u2022\u2027\u2219]\s")
 NEVER_IN_A_KEYWORD = re.compile(r"[<>\\`_*]")
+
+#: Between digits a slash makes one thing of two, `9/11 memorial`, which cannot be written.
+UNWRITABLE = re.compile(r"\d/\d")
+
+#: Characters that are spelt out as in HTML: `rock &amp; roll`.
+ENTITY = re.compile(r"&(?:[a-z]{2,8}|#\d{1,7}|#x[0-9a-f]{1,6});", re.IGNORECASE)
+
+#: Numbers inside a line that begins as a list does: `1. dog 2. beach`.
+NUMBERED = re.compile(r"\s*\(?1[.)]\s.*\s\(?2[.)]\s")
+NUMBER = re.compile(r"\s\(?\d{1,3}[.)]\s")
+#: A line of keywords, each with a full stop, `Dog. Sandy beach.`: shorter than sentences, longer than "St."
+STOPPED = re.compile(r"\s*(?:[^\W\d_]{3,}(?: [^\W\d_]{3,})?\.\s+)+[^\W\d_]{3,}(?: [^\W\d_]{3,})?\.\s*")
 
 #: A line end that a model spelt out instead of making it.
 SPELT_LINE_END = re.compile(r"(?:\\r)?\\n")
@@ -35,7 +48,7 @@ EXPLAINED = re.compile(r"[^*]{0,8}\*\*([^*:]+)\*\*\s*(?:[:\u2013\u2014-]|\s)\s*(
 
 #: Before an item: numbering, check boxes, bullets, hashtags, and the last "and" of a list in prose.
 LEADING = re.compile(
-    r"^(?:\(?\d{1,3}[.):](?!\d)|\d{1,3}\s+(?=-\s)|\[[ xX]?\]|(?:and|or)\s"
+    r"^(?:\(?\d{1,3}[.):\uff0e](?!\d)|\d{1,3}\s+(?=-\s)|\[[ xX]?\]|(?:and|or)\s"
     r"|[-+*#~=\u00b7\u2010-\u2015\u2022\u2023\u2043\u25a0-\u25ff\u30fb])\s*"
 )
 #: Quotes of all kinds, emphasis, brackets, exclamation.
@@ -68,7 +81,7 @@ PAIRS = frozenset(
 TALK = re.compile(
     r"(?:sure|certainly|of course|absolutely|okay|ok|here(?:['\u2019]s| is| are)|these are"
     r"|the following|(?:the|this|an?) (?:image|photo|photograph|picture)|i|i['\u2019](?:m|ve)|let me|as an ai"
-    r"|please|based on|note|hope|feel free)(?![\w-]).*",
+    r"|please|based on|note(?=:| that)|hope (?:this|that|it|you)|feel free)(?![\w-]).*",
     re.IGNORECASE,
 )
 #: Half a sentence, of which commas made an item.
@@ -150,9 +163,10 @@ def is_prose(words: Sequence[str]) -> bool:
 def _items(words: Sequence[str]) -> Iterator[str]:
     for word in words:
         for line in SPELT_LINE_END.sub("\n", word).splitlines():
-            harmless = MARKUP.sub(" ", plain(_unexplained(line)))
-            for part in COMMAS.split(_unjoined(harmless)):
-                if not ADDRESS.search(part):
+            spelt = ENTITY.sub(lambda entity: html.unescape(entity[0]), _unexplained(line))
+            harmless = MARKUP.sub(" ", plain(spelt))
+            for part in COMMAS.split(_separated(_unjoined(harmless))):
+                if not ADDRESS.search(part) and not UNWRITABLE.search(part):
                     yield from SEPARATORS.split(NEVER_IN_A_KEYWORD.sub(" ", part))
 
 
@@ -160,6 +174,13 @@ def _unexplained(line: str) -> str:
     """Return the keyword alone where the model says why it chose it; labels are short, reasons are not."""
     explained = EXPLAINED.fullmatch(line.strip()[: 2 * MAX_WRAPPED])
     return explained[1] if explained and len(explained[2].split()) > MAX_WORDS else line
+
+
+def _separated(line: str) -> str:
+    """Return a list on one line with commas for its numbers or full stops."""
+    if NUMBERED.match(line):
+        line = NUMBER.sub(", ", line)
+    return line.replace(".", ",") if STOPPED.fullmatch(line) else line
 
 
 def _unjoined(line: str) -> str:

@@ -7,19 +7,35 @@ from typing import Final
 
 #: How refusals begin, by language. A model that says that it sees no picture was not shown one: no answer of
 #: it is of use.
+_MACHINE: Final = (
+    r"an? (?:ai|artificial intelligence|(?:large )?language model|text-based|(?:virtual )?assistant)"
+)
+_THING: Final = r"(?:image|photo|picture|file|request|content)"
+_REGRETS: Final = r"(?:sorry|apologies|unfortunately|regrettably)"
+_SEEMS: Final = r"it (?:seems|looks like|appears) (?:that )?"
+_ASKED: Final = r"(?:please|(?:can|could) you(?: please)?)"
 _ENGLISH: Final = (
     r"(?:i['\u2019]m|i am) (?:so |very |really )?(?:sorry|afraid|unable|not able|not comfortable)\b",
     r"(?:i['\u2019]m|i am) (?:not allowed|just an?|only an?|designed|programmed)\b",
-    r"(?:sorry|apologies|unfortunately|regrettably)[,.!]?\s(?:but )?(?:i|there is no|this|the)\b",
+    rf"(?:i['\u2019]m|i am) {_MACHINE}\b",
+    rf"{_REGRETS}[,.!]?\s(?:but )?(?:i|there is no|(?:this|the|your|no) {_THING})\b",
     r"(?:my|i offer my|please accept my) apologies\b",
     r"i (?:cannot|can not|could not|will not|must decline|apologi[sz]e|(?:can|won|couldn)['\u2019]t)\b",
     r"i (?:do not|don['\u2019]t) (?:actually |currently )?(?:see|have|feel|know)\b",
-    r"as an? (?:ai|artificial|(?:large )?language model|text-based|(?:virtual )?assistant)\b",
+    r"i (?:did not|didn['\u2019]t|have not|haven['\u2019]t) (?:actually )?(?:receive|see|get)\b",
+    r"i have no (?:access|ability|way|information)\b",
+    rf"as {_MACHINE}(?:,| (?:ai|model|system|assistant|language model|i)\b)",
     r"(?:there is |i see )?no (?:image|photo|picture) (?:(?:is|was) )?(?:attached|provided|shown|given)\b",
     r"(?:there is |i see )?no (?:image|photo|picture) (?:(?:is|was) )?(?:visible|uploaded|available)\b",
-    r"it (?:seems|looks like|appears) (?:that )?(?:you|there is no (?:image|photo|picture))\b",
-    r"(?:the|this|your) (?:image|photo|picture) (?:(?:can|could|did)(?: ?not|n?['\u2019]t)|failed to)\b",
-    r"please (?:provide|upload|attach|share|send)\b",
+    r"(?:since|as|because) (?:there is )?no (?:image|photo|picture) (?:is|was|has been)\b",
+    r"without (?:(?:the|an?|any) )?(?:image|photo|picture),? i\b",
+    rf"{_SEEMS}(?:there is no (?:image|photo|picture)|you haven['\u2019]t)\b",
+    rf"{_SEEMS}you(?:['\u2019]ve| have| may| might| did| forgot| uploaded| are)\b",
+    r"it is (?:not possible|impossible) to (?:describe|identify|caption|determine)\b",
+    r"(?:the|this|your) (?:image|photo|picture) (?:can|could|did)(?: ?not|n?['\u2019]t) (?:be|load|come)\b",
+    r"(?:the|this|your) (?:image|photo|picture) failed to\b",
+    rf"{_ASKED} (?:provide|upload|attach|share|send)\b[^.!?]{{0,40}}\b(?:{_THING}|it|one|details|context)\b",
+    r"no (?:description|caption|keywords?) (?:(?:is|are) )?(?:available|possible|provided)\b",
     r"(?:this|the|that|your) (?:request|content|prompt) (?:(?:may )?violates?|goes against|is not)\b",
 )
 _OTHERS: Final = (
@@ -27,7 +43,7 @@ _OTHERS: Final = (
     r"ich (?:kann|darf|sehe) (?:dieses|das|kein|leider|dabei|nicht|ihnen)|als (?:ki|sprachmodell)\b",
     r"(?:je suis )?désolée?\b|je ne (?:peux|vois|suis) (?:pas|aucune)",
     r"en tant qu['\u2019](?:ia|intelligence|assistant|un modèle)",
-    r"lo siento\b|no puedo\b|como (?:um? )?(?:modelo|ia|inteligencia|asistente|assistente)\b",
+    r"lo siento\b|no puedo\b|como (?:uma? )?(?:modelo de|ia|inteligencia|asistente|assistente)\b",
     r"mi dispiace\b|non posso\b|come (?:ia|modello|intelligenza)\b",
     r"desculpe\b|sinto muito|não (?:posso|consigo)\b",
     r"het spijt me|helaas (?:kan|zie) ik|als (?:ai|taalmodel)\b",
@@ -49,9 +65,11 @@ _SENTENCE: Final = re.compile(r"(?<=[.!?;\u3002])\s+(?=\S)|\n+")
 _MARKS: Final = " \t-*,;:.\u2026"
 #: And what nobody says but a model, wherever it stands.
 _ANYWHERE: Final = re.compile(
-    r"\b(?:i['\u2019]m|i am) (?:unable|not able|not allowed|sorry)\b|\bas an ai\b"
-    r"|\bi (?:cannot|can['\u2019]t) (?:identify|assist)\b"
-    r"|\byou (?:haven['\u2019]t|have not|didn['\u2019]t|did not) (?:attach|provid|upload|shar|includ)",
+    r"(?<!['\u2018])\b(?:i['\u2019]m|i am) (?:unable|not able|not allowed|sorry)\b"
+    r"|\bas an ai(?:,| (?:model|language|assistant|i)\b)"
+    r"|(?<!['\u2018])\bi (?:cannot|can['\u2019]t) (?:identify|assist)\b"
+    r"|\byou (?:haven['\u2019]t|have not|didn['\u2019]t|did not) (?:attach|provid|upload|shar|includ)\w*"
+    r"[^.!?]{0,30}\b(?:image|photo|picture|file|one)\b",
     re.IGNORECASE,
 )
 _QUOTES: Final = '"\u201c\u201d\u201e'

@@ -17,7 +17,7 @@ from tagger_daemon.sentences import within
 from tagger_daemon.vision.echo import is_echo
 from tagger_daemon.vision.entry import ChatReply
 from tagger_daemon.vision.garble import is_garbled, is_noise
-from tagger_daemon.vision.keywords import COMMAS, SPELT_LINE_END, clean_keywords, is_prose
+from tagger_daemon.vision.keywords import COMMAS, LABEL, SPELT_LINE_END, clean_keywords, is_prose
 from tagger_daemon.vision.loops import is_blank_without_end, lists_in_circles, runs_in_circles
 from tagger_daemon.vision.plain import plain
 from tagger_daemon.vision.prompts import DRAFTS_HEADING, FACTS_HEADING, TASK_LABEL
@@ -37,47 +37,66 @@ LONGEST_CAPTION = 200
 LONGEST_ANSWER = 20_000
 
 EMPHASIS = re.compile(r"(?<!\w)([*_`]{1,3})(?=\S)([^*_`\n]+)(?<=\S)\1(?!\w)")
-LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}|[-*•]|\d{1,2}[.)])\s+", re.MULTILINE)
+#: Before a line. Of numbers only the first of a list, which it is: "3. Mai" and "-5 °C" are what is shown.
+LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}|[-*•](?!\s+\d+\s*°)|1[.)])\s+", re.MULTILINE)
+RULE = re.compile(r"^[ \t]*[-*_=]{3,}[ \t]*$", re.MULTILINE)
 PREAMBLE = re.compile(
-    r"(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok)[!.,:]\s+"
-    r"|here(?:['\u2019]s| is| are)\b[^:]{0,60}\b(?:caption|description|sentence|paragraph)s?\b[^:]{0,60}:"
-    r"|(?:based on|from) (?:the|this|your) (?:image|photo|picture)[^:.]{0,60}:"
+    r"(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok)(?:[!.:]\s+(?-i:(?![a-z]))|,\s+)"
+    r"|(?:alright|great)!\s+(?-i:(?![a-z]))"
+    r"|here(?:['\u2019]s| is| are) (?:an?|the|my|your|some|one|two|three)\b[^:]{0,60}"
+    r"\b(?:caption|description|sentence|paragraph)s?(?: (?:for|of|that)\b[^:]{0,60})?:"
+    r"|(?:(?:alright, )?here(?: you go|['\u2019]s my take)|as requested):"
+    r"|(?:an?|one|my) (?:(?:possible|suitable|fitting|factual|short|concise|suggested|descriptive) )*"
+    r"(?:caption|description|sentence)(?: for [^:]{0,40})?(?: (?:could|would|might) be| is)?:"
+    r"|(?:based on|from) (?:the|this|your) (?:image|photo|picture)(?:,[^:.]{0,60})?:"
     r"|(?:hier (?:ist|sind)|voici|aquí (?:está|tienes?)|aqui está|ecco|hier is)\b[^:.]{0,80}:"
     r"|(?:(?:photo |image |final |short )?(?:caption|description|title|alt[- ]text|answer|output|response)"
-    r"|bildunterschrift|beschreibung|titel|légende|titre|pie de foto|descripción|título|didascalia"
+    r"|assistant|bildunterschrift|beschreibung|titel|légende|titre|pie de foto|descripción|título|didascalia"
     r"|描述|标题|説明|キャプション)[ \t]*[:\uff1a\n]",
     re.IGNORECASE,
 )
 #: What says of a picture that it is one. Only before an article or a number: what stays is a whole phrase.
 SHOWN = re.compile(
-    r"(?:(?:in )?(?:the|this) (?:image|photo|photograph|picture)(?: here)? (?:shows|depicts|features|captures"
+    r"(?:this is an? (?:image|photo|photograph|picture) of|the (?:image|photo|photograph|picture) is of"
+    r"|(?:in )?(?:the|this) (?:image|photo|photograph|picture)(?: here)? (?:shows|depicts|features|captures"
     r"|displays|presents|portrays)|in (?:the|this) (?:image|photo|photograph|picture),?"
     r"(?: (?:we|you|i) (?:can )?see| there (?:is|are))?)"
     r"\s+(?=(?:an?|the|one|two|three|four|five|several|some|many)\s)",
     re.IGNORECASE,
 )
 FAREWELL = re.compile(
-    r"(?<=[.!?])\s+(?:let me know|i hope|hope (?:this|that|it)|feel free"
-    r"|would you like|is there anything)\b[^.!?]*[.!?]?$",
+    r"(?<=[.!?])\s+(?:let me know (?:if|what|when|whether)|i hope (?:this|that|it)|hope (?:this|that|it)"
+    r"|feel free to (?:ask|let|reach|use|adjust|modify|change)|would you like (?:me|another|a different|to)"
+    r"|is there anything)\b[^.!?]*[.!?]?$",
     re.IGNORECASE,
 )
 QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u201e": "\u201c", "«": "»"}
 
 #: JSON or code at the start; and lines of a list.
 STRUCTURE = re.compile(r"\s*(?:```|\{|\[\s*[\"{\[])")
+#: Another field than the one that was asked for, or a note about it, on a line of its own or behind the text.
+OTHER_FIELD = re.compile(
+    r"(?:^|(?<=[.!?])\s)[ \t#*_(\[-]*(?:task|title|headline|caption|description|alt[- ]text|keywords?|tags"
+    r"|note|season|part of day|kind of shot|(?:option|caption|version|alternative) \d{1,2}|character count"
+    r"|word count)[ \t*_]*:"
+    r"|(?:[(\[]|(?<=[.!?])\s+)\d{1,3} (?:characters|chars|words)\b"
+    r"|(?<=[.!?])\s+this (?:caption|sentence|description|title) ",
+    re.IGNORECASE | re.MULTILINE,
+)
 LIST_LINE = re.compile(r"^[ \t]*(?:[-*•]|\d{1,2}[.)])\s+\S", re.MULTILINE)
 
-#: HTML, control tokens such as <|im_end|>, code, Markdown, addresses.
+#: HTML, control tokens such as <|im_end|>, code, Markdown, addresses, characters that are spelt out, TeX.
 MARKUP = re.compile(
-    r"</?[a-z][^<>]*>|<\||\|>|\[/?(?:INST|THINK)\]|```|\*\*|__|\]\(|[a-z]+://|www\.|mailto:"
-    r"|[\w.+-]{1,64}@[\w-]+\.\w",
+    r"</?[a-z][^<>]*>|<\||\|>|\[/?(?:INST|THINK)\]|```|\*\*|__|\]\(|[a-z]://|www\.|mailto:"
+    r"|[\w.+-]{1,64}@[\w-]+\.\w|&(?:[a-z]{2,8}|#x?[0-9a-f]{1,6});|\\(?:u[0-9a-f]{4}|[a-z]{2,12}\{)",
     re.IGNORECASE,
 )
 
 #: Words of ours, which no photo's text needs.
 ECHO = re.compile(
     rf"{re.escape(FACTS_HEADING)}|{re.escape(DRAFTS_HEADING)}|\A(?:{TASK_LABEL}|keywords?:)"
-    r"|\A(?:write|list|describe|answer)\b.*\b(?:sentences?|keywords?|caption|description)\b",
+    r"|\A(?:write|list|describe|answer) (?:an?|one|two|three|up to|the|this|in|with|exactly)\b"
+    r"[^.,;:\"\u201c]*\b(?:sentences?|keywords?|caption|description)\b",
     re.IGNORECASE,
 )
 NO_ANSWER = frozenset({"n/a", "na", "none", "null", "unknown", "untitled"})
@@ -113,10 +132,13 @@ def read_text(reply: ChatReply, stage: Stage, *, language: str = "en", instructi
     _check_whole(answer, stage)
     if STRUCTURE.match(answer) or len(LIST_LINE.findall(answer)) > 1:
         raise ReplyMalformed(f"the model gave a list or code instead of {NAMES[stage]}")
-    text = _unwrapped(answer)
+    unwrapped = _unwrapped(answer)
+    text = _as_a_phrase(_unquoted(FAREWELL.sub("", plain(unwrapped))))
     _check_refusal(f"{text}\n{answer}", stage)
     if is_noise(text) or not re.search(r"[^\W\d_]", text) or text.rstrip(".").casefold() in NO_ANSWER:
         raise ReplyMalformed(f"the model's {stage} says nothing")
+    if OTHER_FIELD.search(unwrapped):
+        raise ReplyMalformed(f"the model gave something else beside {NAMES[stage]}")
     if ECHO.search(text) or is_unfilled(text) or is_echo(text, instruction):
         raise ReplyMalformed(f"the model repeated its instruction instead of giving {NAMES[stage]}")
     if MARKUP.search(text):
@@ -162,7 +184,9 @@ def read_keywords(
     if is_prose(words):
         raise ReplyMalformed("the model gave prose instead of keywords")
     keywords = clean_keywords(words, limit=limit, language=language)
-    if is_unfilled(answer) or is_echo(" ".join(words), instruction):
+    # Behind a label, because "Keywords for this photo:" is said by models that were asked for just that.
+    said = " ".join(LABEL.split(word)[-1] for word in words)
+    if is_unfilled(answer) or is_echo(said, instruction):
         raise ReplyMalformed("the model repeated its instruction instead of giving keywords")
     if not keywords:
         raise ReplyMalformed("the model's answer contains no usable keyword")
@@ -223,13 +247,23 @@ def _check_writing(text: str, stage: Stage, language: str) -> None:
 
 
 def _unwrapped(answer: str) -> str:
-    """Return the text on one line, without what models put around it."""
-    text = LINE_MARK.sub("", EMPHASIS.sub(r"\2", answer)).strip()
+    """Return the text without what models put before it and on its lines."""
+    text = LINE_MARK.sub("", RULE.sub("", EMPHASIS.sub(r"\2", answer))).strip()
+    start = text
     while match := PREAMBLE.match(text):
         text = text[match.end() :].lstrip()
-    text = _unquoted(FAREWELL.sub("", plain(text)))
+    return text if text == start else _begun(text)
+
+
+def _as_a_phrase(text: str) -> str:
+    """Return what a text says that a picture shows; a text that says nothing of a picture, as it is."""
     shown = SHOWN.match(text)
-    return text[shown.end()].upper() + text[shown.end() + 1 :] if shown else text
+    return _begun(text[shown.end() :]) if shown else text
+
+
+def _begun(text: str) -> str:
+    """Return a text that stood in the middle of a sentence; an iPhone keeps its small letter."""
+    return text[:1].upper() + text[1:] if text.split(" ", 1)[0].islower() else text
 
 
 def _unquoted(text: str) -> str:

@@ -27,17 +27,21 @@ _BOXED: Final = re.compile(
 )
 
 #: Thinking aloud, without any tag. Where it ends cannot be told, so none of it is used.
-_HESITATION: Final = (
-    r"\W*(?:(?:okay|ok|alright|all right|right|hmm+|so|well|got it|great|now|first|wait)\b[,.!:;\s-]*)*"
+_HESITATION: Final = (  # what stands in quotation marks is somebody else's
+    r"[^\w\"'\u2018\u201c\u201e\u00ab]*"
+    r"(?:(?:okay|ok|alright|all right|right|hmm+|so|well|got it|great|now|first|wait)\b[,.!:;\s-]*)*"
 )
 _CONSIDERATIONS: Final = (
     r"the user(?:['\u2019]s)?\s(?:\w+\s)?(?:want|ask|is|has|provided|gave|need|would|request|prompt|query)",
-    r"(?:i|we)\s(?:need|have|should|must|want|ought|am going|(?:are|was|am) asked|am supposed)\b",
+    r"(?:i|we)\s(?:need|have|want|ought) (?:to|one|the|an? (?:caption|description|list|sentence|keyword))\b",
+    r"(?:i|we)\s(?:should|must|am going|(?:are|was|am) asked|am supposed)\b",
     r"(?:i|we)(?:['\u2019]ll| will)\s(?:need|start|begin|look|analy[sz]e|describe|write|go|try|first)\b",
     r"let(?:['\u2019]s| me| us)\s(?:see|look|think|analy[sz]e|start|break|describe|examine|identify|write)\b",
-    r"let(?:['\u2019]s| me| us)\s(?:craft|consider|go|begin|tackle|figure|draft|check|list|count|try|take)\b",
-    r"the (?:task|instructions?|prompt|question|request)\s(?:is|are|says?|asks?|wants?|requires?)\b",
-    r"(?:(?:my|the) )?(?:thinking|thought|reasoning) process\b|analysis:|step 1\b",
+    r"let(?:['\u2019]s| me| us)\s(?:craft|consider|tackle|figure|draft|check|list|count|try|take)\b",
+    r"let(?:['\u2019]s| me| us)\s(?:go|begin) (?:over|through|with|by)\b",
+    r"the (?:task|instructions?|prompt|question|request)\s(?:is|are) (?:to|that|for|asking)\b",
+    r"the (?:task|instructions?|prompt|question|request)\s(?:says?|asks?|wants?|requires?)\b",
+    r"(?:(?:my|the) )?(?:thinking|thought|reasoning) process\b|analysis:|step 1\s?[:.,-]",
 )
 #: In Chinese: "all right, the user ...", "I need ...", "first, I ...".
 _CHINESE: Final = (
