@@ -37,6 +37,7 @@ def test_a_server_is_told_with_what_it_shows_and_that_it_sees(tmp_path: Path, sc
     assert (shown.passed, sees.passed) == (True, True)
     assert shown.detail == (
         "serves test-vlm, digest unverifiable, context 8192, eyes not told, from /m/vlm, build 0.33.0"
+        " (loopback)"
     )
     assert sees.detail == "names the colours of two pictures"
 
