@@ -9,12 +9,15 @@ import re
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Self
 
 #: Lines of output that are kept, and the most characters of each.
 LOG_LINES: Final = 200
 LOG_WIDTH: Final = 500
+
+#: Bytes of an unfinished line that are kept: more than is shown, so that what must not be shown is found whole.
+LONGEST_LINE: Final = 1 << 16
 
 #: Seconds between SIGTERM and SIGKILL.
 GRACE: Final = 5.0
@@ -27,20 +30,26 @@ READ_OUT: Final = 1.0
 class LogTail:
     """The last lines of an output that comes in pieces."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clean: Callable[[str], str] = str) -> None:
+        """Begin empty; `clean` takes out of a whole line, before it is cut, what must not be shown."""
+        self._clean = clean
         self._lines: deque[str] = deque(maxlen=LOG_LINES)
         self._rest = b""
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece; progress bars end their lines with a carriage return."""
         *lines, rest = re.split(rb"[\r\n]+", self._rest + piece)
-        self._rest = rest[: 4 * LOG_WIDTH]  # what does not fit will not be shown
-        self._lines.extend(filter(None, map(_printable, lines)))
+        self._rest = rest[:LONGEST_LINE]
+        self._lines.extend(filter(None, map(self._shown, lines)))
 
     def lines(self) -> tuple[str, ...]:
         """Return what was kept, oldest first, an unfinished line included."""
-        unfinished = _printable(self._rest)
+        unfinished = self._shown(self._rest)
         return (*self._lines, unfinished) if unfinished else tuple(self._lines)
+
+    def _shown(self, line: bytes) -> str:
+        text = self._clean(line[:LONGEST_LINE].decode(errors="replace"))[:LOG_WIDTH]
+        return "".join(c if c.isprintable() else " " for c in text).rstrip()
 
 
 class Child:
@@ -102,8 +111,3 @@ class Child:
         except ProcessLookupError:
             return False
         return True
-
-
-def _printable(line: bytes) -> str:
-    text = line.decode(errors="replace")
-    return "".join(c if c.isprintable() else " " for c in text).rstrip()[:LOG_WIDTH]

@@ -160,7 +160,8 @@ class _Server:
         self._secrets = secrets - {""}
         self._client = ChatClient(url, entry, api_key=key, consents=consents)
         self._clock = clock
-        self._tail = LogTail()
+        # Without keys: some servers print what they were started with.
+        self._tail = LogTail(clean=lambda line: without_keys(line, self._secrets))
         self._child: Child | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._state: ServerState = "starting"
@@ -173,7 +174,7 @@ class _Server:
             pid=self._child.pid if self._child else None,
             state=self._state,
             restarts=self._restarts,
-            log_tail=self._said(),
+            log_tail=self._tail.lines(),
         )
 
     async def begin(self) -> None:
@@ -329,12 +330,8 @@ class _Server:
 
     @property
     def _last_words(self) -> str:
-        lines = self._said()
+        lines = self._tail.lines()
         return f"; its last words: {one_line(lines[-1])}" if lines else ""
-
-    def _said(self) -> tuple[str, ...]:
-        """Return its last lines of output, without keys: some servers print what they were started with."""
-        return tuple(without_keys(line, self._secrets) for line in self._tail.lines())
 
     async def _end(self) -> None:
         if self._child is not None:
