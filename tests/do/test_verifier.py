@@ -437,6 +437,30 @@ async def test_a_context_that_shows_only_once_the_model_is_loaded_is_held_too(ol
             await Verifier().verify(client)
 
 
+async def test_a_context_that_another_program_asked_for_stops_nobody_who_asks_for_its_own() -> None:
+    def ps(context: int) -> Any:
+        return {"models": [{"name": f"{DEFAULT_MODEL}:latest", "context_length": context}]}
+
+    given = 8192
+
+    def load(jpeg: bytes) -> Any:
+        ollama.pages["/api/ps"] = ps(given)
+        return eyes.seeing(jpeg)
+
+    verifier = Verifier()
+    with ModelServer(dialect="ollama") as ollama:
+        ollama.eyes = load
+        async with asking(ollama, dialect="ollama", context=8192) as client:
+            for canaries in (3, 6):
+                ollama.pages["/api/ps"] = ps(4096)
+                await verifier.verify(client)
+                assert len(ollama.canary_requests) == canaries
+            given = 4096  # as much as the model has
+            ollama.pages["/api/ps"] = ps(4096)
+            with pytest.raises(ServerDrifted, match=r"needs a context of 8192 tokens, but .* gives 4096"):
+                await verifier.verify(client)
+
+
 async def test_another_entry_of_the_same_name_begins_anew(server: ModelServer) -> None:
     verifier = Verifier()
     async with asking(server) as before, asking(server, json_schema=True) as after:

@@ -16,7 +16,7 @@ from typing import Final, Self
 LOG_LINES: Final = 200
 LOG_WIDTH: Final = 500
 
-#: Bytes of an unfinished line that are kept: more than is shown, so that what must not be shown is found whole.
+#: Bytes of a line that are kept until it ends: more than is shown, so that a key is found whole.
 LONGEST_LINE: Final = 1 << 16
 
 #: Seconds between SIGTERM and SIGKILL.
