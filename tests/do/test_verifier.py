@@ -441,22 +441,21 @@ async def test_a_context_that_another_program_asked_for_stops_nobody_who_asks_fo
     def ps(context: int) -> Any:
         return {"models": [{"name": f"{DEFAULT_MODEL}:latest", "context_length": context}]}
 
-    given = 8192
+    verifier, given = Verifier(), 8192
+    with ModelServer(dialect="ollama") as running:
 
-    def load(jpeg: bytes) -> Any:
-        ollama.pages["/api/ps"] = ps(given)
-        return eyes.seeing(jpeg)
+        def load(jpeg: bytes) -> Any:
+            running.pages["/api/ps"] = ps(given)
+            return eyes.seeing(jpeg)
 
-    verifier = Verifier()
-    with ModelServer(dialect="ollama") as ollama:
-        ollama.eyes = load
-        async with asking(ollama, dialect="ollama", context=8192) as client:
+        running.eyes = load
+        async with asking(running, dialect="ollama", context=8192) as client:
             for canaries in (3, 6):
-                ollama.pages["/api/ps"] = ps(4096)
+                running.pages["/api/ps"] = ps(4096)
                 await verifier.verify(client)
-                assert len(ollama.canary_requests) == canaries
+                assert len(running.canary_requests) == canaries
             given = 4096  # as much as the model has
-            ollama.pages["/api/ps"] = ps(4096)
+            running.pages["/api/ps"] = ps(4096)
             with pytest.raises(ServerDrifted, match=r"needs a context of 8192 tokens, but .* gives 4096"):
                 await verifier.verify(client)
 
