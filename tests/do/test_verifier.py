@@ -223,6 +223,21 @@ async def test_lm_studio_is_asked_on_one_page(server: ModelServer) -> None:
     assert {request.path for request in server.requests} == {"/api/v1/models"}
 
 
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+async def test_a_server_that_cannot_tell_now_is_not_taken_for_one_that_never_does(
+    server: ModelServer, status: int
+) -> None:
+    server.pages["/props"] = dict(PROPS)
+    async with asking(server, dialect="llama-server") as client:
+        verifier = Verifier()
+        server.statuses["/props"] = status
+        with pytest.raises(ServerUnavailable, match=str(status)):
+            await verifier.verify(client)
+        for never in (501, 404):
+            server.statuses["/props"] = never
+            await verifier.verify(client)
+
+
 async def test_a_server_that_is_still_loading_tells_later(server: ModelServer) -> None:
     server.models_status = 503
     async with asking(server) as client:
