@@ -137,9 +137,13 @@ def test_a_key_of_the_greatest_size_is_taken(credentials: Path) -> None:
     assert len(Keys({"CREDENTIALS_DIRECTORY": str(credentials)})["VLM_KEY"]) == MAX_SIZE
 
 
-def test_a_credential_that_may_not_be_read_is_told_by_its_name(credentials: Path) -> None:
+@pytest.mark.parametrize("closed", ["VLM_KEY", "."])
+def test_a_credential_that_may_not_be_read_is_told_by_its_name(
+    credentials: Path, closed: str, request: pytest.FixtureRequest
+) -> None:
     (credentials / "VLM_KEY").write_text(CANARY)
-    (credentials / "VLM_KEY").chmod(0)
+    (credentials / closed).chmod(0)
+    request.addfinalizer(lambda: credentials.chmod(0o700))
     program = (
         "import sys\n"
         "from tagger_daemon.errors import ConfigurationError\n"
