@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -439,6 +440,25 @@ async def test_a_model_that_another_host_answers_for_is_refused_unless_that_was_
     async with asking(ollama, consents=Consents([agreed]), dialect="ollama-v1") as client:
         await Verifier().verify(client)
         assert client.place == "public"
+
+
+async def test_an_answer_that_another_host_gave_is_the_last_unless_that_was_meant() -> None:
+    body = {"message": {"content": "A pier."}, "done_reason": "stop", "remote_host": "https://far.example"}
+    with ModelServer(dialect="ollama") as server:
+        consents = Consents([RemoteSettings(endpoint=server.base_url, folders=(Path("/photos"),))])
+        for agreed, places in ((None, ["loopback", "public"]), (consents, ["loopback", "public"])):
+            server.script("caption", Garbage(json.dumps(body).encode()))
+            async with asking(server, dialect="ollama", consents=agreed) as client:
+                await client.ready()
+                before = client.place
+                if agreed is None:
+                    for _ in range(2):
+                        with pytest.raises(NotConsented, match=r"passes requests on to https://far\.example"):
+                            await client.chat(a_request(), session="photo")
+                else:
+                    await client.chat(a_request(), session="photo")
+                assert [before, client.place] == places
+    assert len(server.chat_requests) == 2
 
 
 async def test_a_context_that_shows_only_once_the_model_is_loaded_is_held_too(ollama: ModelServer) -> None:

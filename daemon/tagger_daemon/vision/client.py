@@ -285,6 +285,8 @@ class ChatClient:
         # Answers and the model's name go into photos and the audit.
         if any(tells_key(text, self._secret) for text in (*told, completion.model, choice.finish_reason)):
             raise ReplyMalformed(f"{self._who} sent an answer with our key in it")
+        if completion.remote_host:  # since it was last asked what it is; no other photo is to go there
+            self.regard_as_public(f"it passes requests on to {self._harmless(completion.remote_host)}")
         return ChatReply(
             text=choice.message.content or "",
             finish_reason=choice.finish_reason,
