@@ -7,9 +7,11 @@ import contextlib
 import os
 import re
 import signal
+import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final, Self
 
 #: Lines of output that are kept, and the most characters of each.
@@ -25,6 +27,14 @@ GRACE: Final = 5.0
 #: Seconds between two looks whether a process group is gone, and for reading out the output of a dead one.
 LOOK: Final = 0.05
 READ_OUT: Final = 1.0
+
+#: How the kernel writes a listening socket's state, and addresses of this machine, each word turned around.
+_LISTEN: Final = "0A"
+_LOOPBACK: Final = re.compile(
+    r"(?:0{16}FFFF0000)?[0-9A-F]{6}7F|0{24}01000000"
+    if sys.byteorder == "little"
+    else r"(?:0{20}FFFF)?7F[0-9A-F]{6}|0{31}1"
+)
 
 
 class LogTail:
@@ -111,3 +121,11 @@ class Child:
         except ProcessLookupError:
             return False
         return True
+
+
+def reachable_from_outside(port: int) -> bool:
+    """Tell whether something listens on this port at another address than this machine's own, proc_net(5)."""
+    tables = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+    lines = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()]
+    listening = (line[1].rpartition(":") for line in lines if len(line) > 3 and line[3] == _LISTEN)
+    return any(int(number, 16) == port and not _LOOPBACK.fullmatch(host) for host, _, number in listening)

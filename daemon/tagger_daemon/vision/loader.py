@@ -23,7 +23,7 @@ from loguru import logger
 
 from tagger_daemon.errors import ConfigurationError, ServerMisconfigured, ServerUnavailable
 from tagger_daemon.model import Value
-from tagger_daemon.vision.child import Child, LogTail
+from tagger_daemon.vision.child import Child, LogTail, reachable_from_outside
 from tagger_daemon.vision.client import ChatClient, nothing_listens
 from tagger_daemon.vision.consents import Consents
 from tagger_daemon.vision.entry import Entry, Launch
@@ -193,6 +193,7 @@ class _Server:
             await self._until_ready(child)
             self._state = "running"
             logger.info("{}: its server runs at {}, pid {}", self._name, self._url, child.pid)
+            self._warn_if_others_reach_it()
         finally:
             if self._state != "running":
                 await self._end()
@@ -327,6 +328,14 @@ class _Server:
         except ServerUnavailable:
             return False
         return True
+
+    def _warn_if_others_reach_it(self) -> None:
+        if reachable_from_outside(self._port):
+            logger.warning(
+                "{}: its server listens to the whole network; have it listen to this machine alone, with"
+                " `--host 127.0.0.1` in launch.argv or what it has instead",
+                self._name,
+            )
 
     @property
     def _last_words(self) -> str:
