@@ -138,6 +138,13 @@ def test_who_does_not_name_the_colours_is_told_why(answers: tuple[str, str, str]
         ({"reasoning": "Let me look.", "text": ""}, "thinks aloud and gives no answer; switch thinking off"),
         ({"text": f"<think>Hm.</think>{RED}"}, "switch thinking off"),
         ({"text": f"<thinking>Hm. {RED}"}, "switch thinking off"),
+        ({"text": f"It must be red.</think>{RED}"}, "switch thinking off"),
+        ({"text": f"[THINK]Hm.[/THINK]{RED}"}, "switch thinking off"),
+        ({"text": f"Sure. <think>Hm.</think>{RED}"}, "switch thinking off"),
+        (
+            {"text": f"<|channel|>analysis<|message|>Hm.<|end|><|channel|>final<|message|>{RED}"},
+            "switch thinking off",
+        ),
         ({"finish_reason": "length"}, "finish reason: length"),
         ({"finish_reason": "abort"}, "finish reason: abort"),
         ({"finish_reason": None}, "finish reason: none"),
@@ -154,6 +161,16 @@ def test_one_unsound_answer_is_enough(entry: Any, which: int, spoilt: dict[str, 
     assert fault in sentence
     assert sentence.isprintable()
     assert len(sentence) < 200
+
+
+@pytest.mark.parametrize(
+    "quiet", [{"reasoning": "\n\n"}, {"text": f"<think>\n\n</think>\n\n{RED}"}, {"text": f"</think>{RED}"}]
+)
+def test_thoughts_that_are_none_do_no_harm(quiet: dict[str, Any]) -> None:
+    assert faults(ENTRY, said(RED).evolve(**quiet), said(BLUE), said(RED)) == ()
+    in_json = [said(json.dumps({"colour": answer})) for answer in ("red", "blue", "red")]
+    before = str(quiet.get("text", "")).removesuffix(RED)
+    assert faults(IN_JSON, said(before + in_json[0].text), *in_json[1:]) == ()
 
 
 @pytest.mark.parametrize("text", [RED, '{"color": "red"}', '["red"]', '{"colour": 7}', "[" * 100_000])

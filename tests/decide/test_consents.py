@@ -36,6 +36,7 @@ def agreed(*folders: str, **changes: Any) -> RemoteSettings:
         ("/photos/in", False),
         ("/other/photos/inbox", False),
         ("/", False),
+        ("/photos/inbox/../private", False),
     ],
 )
 def test_a_consent_is_for_the_folder_and_what_lies_below(folder: str, permitted: bool) -> None:

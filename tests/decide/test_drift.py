@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.asking import an_entry
-from tagger_daemon.vision.dialects import DIALECTS
+from tagger_daemon.model import UNVERIFIABLE
+from tagger_daemon.vision.dialects import DIALECTS, confirmed_digest
 from tagger_daemon.vision.entry import Entry
 from tagger_daemon.vision.identity import (
     SHORTEST_DIGEST,
@@ -196,6 +197,25 @@ def test_paths_are_compared_as_far_as_they_can_be(one: str, other: str, same: bo
 def test_any_two_texts_can_be_compared_as_paths(one: str, other: str) -> None:
     assert same_path(one, other) == same_path(other, one)
     assert same_path(one, one)
+
+
+@pytest.mark.parametrize(
+    ("changes", "confirmed"),
+    [
+        ({"dialect": "ollama", "digest": DIGEST}, True),
+        ({"digest": DIGEST, "served_model": "qwen3-vl@3f9c2a"}, True),
+        ({"digest": f"sha256:{DIGEST}", "served_model": "qwen3-vl@3f9c2a"}, True),
+        ({"digest": DIGEST}, False),
+        ({"digest": "l", "served_model": "qwen3-vl"}, False),
+        # Its list does not hold the name that it may be asked for.
+        ({"dialect": "transformers", "digest": DIGEST, "served_model": "qwen3-vl@3f9c2a"}, False),
+    ],
+)
+def test_a_digest_is_known_to_be_served_where_a_server_of_another_would_show(
+    changes: dict[str, str], confirmed: bool
+) -> None:
+    entry = an_eye(**changes)
+    assert confirmed_digest(entry) == (entry.digest if confirmed else UNVERIFIABLE)
 
 
 def test_what_a_server_shows_fits_on_one_line() -> None:

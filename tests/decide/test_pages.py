@@ -136,6 +136,20 @@ def test_lm_studio_tells_its_quantisation_and_of_a_loaded_model_its_context() ->
     assert absent == Observation(served=told.served)
 
 
+def test_what_is_odd_hides_nothing_else() -> None:
+    card = {"id": "x", "max_model_len": 4096, "meta": None, "aliases": 7}
+    seen = pages.from_models(page({"data": [{"id": None}, "odd", card]}), wanted="x", rooted=True)
+    assert seen == Observation(served=("x",), context=4096)
+    props = {"model_path": "/m/x", "total_slots": 0, "modalities": None, "chat_template": ["a", "b"]}
+    assert pages.from_props(page(props)) == Observation(model_path="/m/x")
+    tags = [{"name": 7}, {"name": "x", "digest": "d", "remote_host": "https://far", "context_length": 0}]
+    told = pages.from_ollama(page({"models": tags}), page({"capabilities": [None]}), b"", wanted="x")
+    assert (told.digest, told.remote, told.vision) == ("d", "https://far (model not told)", None)
+    odd = {"key": "y", "loaded_instances": [{"id": "y", "config": {"context_length": 0}}]}
+    known = {"key": "x", "capabilities": {"vision": False}, "quantization": "Q4"}
+    assert pages.from_lmstudio(page({"models": [odd, known]}), wanted="x").vision is False
+
+
 READERS: list[Callable[[bytes], Observation]] = [
     lambda body: pages.from_models(body, wanted="x", rooted=True),
     pages.from_version,

@@ -195,6 +195,8 @@ def test_other_capabilities_do_not_see() -> None:
         ({"launch": {"argv": []}}, "serving.launch.argv", "at least 1"),
         ({"launch": {"argv": ["vllm", ""]}}, "serving.launch.argv.1", "empty"),
         ({"launch": {"env": {}}}, "serving.launch.argv", "required"),
+        ({"launch": {"argv": ["x"], "env": {"A": "\0"}}}, "serving.launch.env.A", "must not contain NUL"),
+        ({"launch": {"argv": ["x"], "env": {"A": "\udc80"}}}, "serving.launch.env.A", "half a character"),
         ({"launch": {"argv": ["x"], "ready_seconds": 0}}, "serving.launch.ready_seconds", "greater than 0"),
         ({"launch": {"argv": ["x"], "health": "health"}}, "serving.launch.health", "match"),
         ({"limits": {"start": 0}}, "serving.limits.start", "greater"),

@@ -142,6 +142,36 @@ async def test_photos_of_a_folder_that_was_agreed_to_go_and_others_wait(server: 
     assert len(server.chat_requests) == 2
 
 
+@pytest.mark.parametrize("what", ["file", "folder"])
+async def test_a_link_out_of_a_folder_that_was_agreed_to_takes_no_consent_along(
+    server: ModelServer, tmp_path: Path, what: str
+) -> None:
+    agreed_to, private = tmp_path / "agreed", tmp_path / "private"
+    for folder in (agreed_to / "below", private):
+        folder.mkdir(parents=True)
+    (private / "a.jpg").touch()
+    (agreed_to / "below" / "a.jpg").touch()
+    (agreed_to / "link").symlink_to(private)
+    (agreed_to / "a.jpg").symlink_to(private / "a.jpg")
+    (tmp_path / "alias").symlink_to(agreed_to)
+    entry = gateway(server)
+    given = RemoteSettings(endpoint=server.base_url, folders=(agreed_to, tmp_path / "alias"))
+    leads_out = agreed_to / ("a.jpg" if what == "file" else "link/a.jpg")
+    mark = Fingerprint(size=1, mtime_ns=1, inode=1)
+    async with pooling(entry, consents=(given,)) as pool:
+        asker = asking(pool, entry)
+        outside = Photo(path=leads_out, folder=agreed_to, fingerprint=mark)
+        with pytest.raises(NotConsented, match=f"photos of {private} are not sent"):
+            asker.admit(outside, tuple(Stage))
+        with pytest.raises(NotConsented):
+            await asker.show(outside, {8: PICTURE}, FACTS).ask(Stage.CAPTION, Draft())
+        # A watch folder may be a link itself.
+        for folder in (agreed_to, tmp_path / "alias"):
+            inside = Photo(path=folder / "below" / "a.jpg", folder=folder, fingerprint=mark)
+            asker.admit(inside, tuple(Stage))
+    assert server.chat_requests == []
+
+
 async def test_a_photo_never_falls_back_to_a_public_server_that_was_not_agreed_to(
     server: ModelServer, near: ModelServer
 ) -> None:

@@ -112,6 +112,6 @@ def test_a_key_is_a_credential_for_doctor_too_and_is_not_shown(
         assert {request.headers["authorization"] for request in server.requests} == {
             "Bearer of-the-credential"
         }
-        launch = {"argv": ["sh", "--api-key", "of-the-credential"]}
+        launch = {"argv": ["sh", "--api-key", "written-out"]}
         found = about_models(tmp_path, [entry(server.base_url, serving={**serving, "launch": launch})])
-    assert found[f"endpoint {server.base_url}"].detail == "started by the daemon: sh --api-key [key]"
+    assert found[f"endpoint {server.base_url}"].detail == "started by the daemon: sh"

@@ -24,11 +24,13 @@ from support.asking import PATIENCE, a_request, an_entry
 from support.model_server import DEFAULT_MODEL, Fail, Garbage, ModelServer, error_body
 from support.unprivileged import run_unprivileged
 from tagger_daemon.errors import ConfigurationError, ReplyMalformed, TaggerError
+from tagger_daemon.vision.child import LOG_WIDTH, LogTail
 from tagger_daemon.vision.client import ChatClient
 from tagger_daemon.vision.entry import Entry, Launch
 from tagger_daemon.vision.keys import MAX_SIZE, Keys, looks_like_a_name, tells_key, without_keys
 from tagger_daemon.vision.loader import Loader
 from tagger_daemon.vision.pool import Pool, key_of
+from tagger_daemon.vision.verifier import Verifier
 
 TESTS = Path(__file__).parents[1]
 CANARY = 'sk-9zq7x-"4c"/91c2+e84b=='
@@ -135,9 +137,13 @@ def test_a_key_of_the_greatest_size_is_taken(credentials: Path) -> None:
     assert len(Keys({"CREDENTIALS_DIRECTORY": str(credentials)})["VLM_KEY"]) == MAX_SIZE
 
 
-def test_a_credential_that_may_not_be_read_is_told_by_its_name(credentials: Path) -> None:
+@pytest.mark.parametrize("closed", ["VLM_KEY", "."])
+def test_a_credential_that_may_not_be_read_is_told_by_its_name(
+    credentials: Path, closed: str, request: pytest.FixtureRequest
+) -> None:
     (credentials / "VLM_KEY").write_text(CANARY)
-    (credentials / "VLM_KEY").chmod(0)
+    (credentials / closed).chmod(0)
+    request.addfinalizer(lambda: credentials.chmod(0o700))
     program = (
         "import sys\n"
         "from tagger_daemon.errors import ConfigurationError\n"
@@ -217,6 +223,21 @@ async def test_a_server_that_lists_the_key_as_a_model_is_quoted_without(
         with pytest.raises(TaggerError, match=r"\[key\]") as caught:
             await client.ready()
     assert PIECE not in told(caught.value) + "".join(said)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("spelling", [json.dumps(CANARY)[1:-1], "".join(f"\\u{ord(c):04x}" for c in CANARY)])
+async def test_a_server_that_shows_the_key_among_what_it_is_is_refused_without_showing_it(
+    server: ModelServer, said: list[str], spelling: str
+) -> None:
+    server.pages["/version"] = f'{{"version": "{"x" * 180}{spelling}"}}'.encode()
+    entry = an_entry(server.base_url, api_key_env="VLM_KEY")
+    pool = Pool([entry], keys={"VLM_KEY": CANARY}, verify=Verifier().verify)
+    await pool.start()
+    await pool.close()
+    (status,) = pool.snapshot()
+    assert (status.state, "our key in it" in (status.last_error or "")) == ("refused", True)
+    assert CANARY[:6] not in f"{status}{said}"
 
 
 @pytest.mark.anyio
@@ -360,3 +381,14 @@ async def test_a_key_among_the_arguments_is_warned_of_and_not_shown(said: list[s
         await Loader(environ=environ).start([entry])
     assert any("a key stands in launch.argv" in line and "{key}" in line for line in said)
     assert PIECE not in told(caught.value) + "".join(said)
+
+
+@pytest.mark.parametrize("piece", [1, 7, 10_000])
+def test_a_key_that_stands_where_a_line_is_cut_is_not_shown_in_part(piece: int) -> None:
+    tail = LogTail(clean=lambda line: without_keys(line, [CANARY]))
+    for end in ("\n", ""):
+        line = f"{'x' * (LOG_WIDTH - len(CANARY) // 2)}{CANARY}{'y' * 5000}{CANARY}{end}".encode()
+        for start in range(0, len(line), piece):
+            tail.feed(line[start : start + piece])
+    assert len(tail.lines()) == 2
+    assert CANARY[:6] not in "".join(tail.lines())

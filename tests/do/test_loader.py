@@ -132,6 +132,47 @@ async def test_a_server_is_started_in_a_group_of_its_own_and_stopped(port: int) 
     assert (the_only(made).state, the_only(made).pid) == ("stopped", None)
 
 
+@pytest.mark.parametrize(("host", "warnings"), [("127.0.0.1", 0), ("0.0.0.0", 1)])
+async def test_a_server_that_listens_to_the_whole_network_is_warned_of(
+    port: int, said: Said, host: str, warnings: int
+) -> None:
+    program = f"""
+import socketserver
+
+def bind(self, usual=socketserver.TCPServer.server_bind):
+    self.server_address = ("{host}", {port})
+    usual(self)
+
+socketserver.TCPServer.server_bind = bind
+{SERVE}
+"""
+    async with loading(launched(port, program)):
+        assert sum("listens to the whole network" in line for line in said.lines) == warnings
+
+
+@pytest.mark.parametrize(
+    ("family", "host", "outside"),
+    [
+        (socket.AF_INET, "127.0.0.1", False),
+        (socket.AF_INET, "127.9.8.7", False),
+        (socket.AF_INET, "0.0.0.0", True),
+        (socket.AF_INET6, "::1", False),
+        (socket.AF_INET6, "::ffff:127.0.0.1", False),
+        (socket.AF_INET6, "::", True),
+    ],
+)
+def test_what_others_can_reach_is_told_from_what_they_cannot(
+    family: socket.AddressFamily, host: str, outside: bool
+) -> None:
+    with socket.socket(family) as listener:
+        try:
+            listener.bind((host, 0))
+        except OSError:
+            pytest.skip(f"this machine has no {host}")
+        listener.listen()
+        assert child.reachable_from_outside(listener.getsockname()[1]) is outside
+
+
 async def test_an_entry_that_serves_several_roles_is_started_once(port: int) -> None:
     async with loading(launched(port), launched(port)) as made:
         assert the_only(made).state == "running"

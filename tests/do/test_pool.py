@@ -89,6 +89,19 @@ def the_only(statuses: Sequence[EndpointStatus]) -> EndpointStatus:
     return status
 
 
+async def test_a_pool_that_is_started_again_looks_again_and_leaves_nothing_behind(
+    server: ModelServer,
+) -> None:
+    before = asyncio.all_tasks()
+    pool = Pool([an_entry(server.base_url)], keys={})
+    await pool.start()
+    looks = len(server.requests)
+    await pool.start()
+    assert len(server.requests) == 2 * looks
+    await pool.close()
+    assert asyncio.all_tasks() == before
+
+
 async def test_all_stages_of_a_photo_meet_one_replica_and_photos_spread_over_all(
     server: ModelServer, replica: ModelServer
 ) -> None:

@@ -23,8 +23,10 @@ from tagger_daemon.cli.exits import Exit
 from tagger_daemon.errors import ConfigurationError, PhotoGone, PhotoUnsupported
 from tagger_daemon.metadata.fields import read_name
 from tagger_daemon.model import Mode, Stage
+from tagger_daemon.service import previewing
 from tagger_daemon.service.previewing import PLACEHOLDERS, Preview, preview
 from tagger_daemon.settings import Settings
+from tagger_daemon.vision.asker import real_folder
 
 
 @pytest.fixture(scope="module")
@@ -310,3 +312,13 @@ def test_the_command(tmp_path: Path, server: ModelServer) -> None:
     gone = house.run("preview", str(house.inbox / "b.jpg"))
     assert (gone.returncode, gone.stdout) == (1, "")
     assert "there is no file" in gone.stderr
+
+
+def test_a_photo_outside_the_watch_folders_lies_where_links_to_it_lead(tmp_path: Path) -> None:
+    """What was agreed to for the folder with the link is not agreed to for it."""
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "a.jpg").touch()
+    (tmp_path / "link").symlink_to("private")
+    photo = previewing._photo(Settings(state_dir=tmp_path / "state"), tmp_path / "link" / "a.jpg")
+    assert photo.folder == tmp_path / "private"
+    assert real_folder(photo) == tmp_path / "private"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -223,6 +224,21 @@ async def test_lm_studio_is_asked_on_one_page(server: ModelServer) -> None:
     assert {request.path for request in server.requests} == {"/api/v1/models"}
 
 
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+async def test_a_server_that_cannot_tell_now_is_not_taken_for_one_that_never_does(
+    server: ModelServer, status: int
+) -> None:
+    server.pages["/props"] = dict(PROPS)
+    async with asking(server, dialect="llama-server") as client:
+        verifier = Verifier()
+        server.statuses["/props"] = status
+        with pytest.raises(ServerUnavailable, match=str(status)):
+            await verifier.verify(client)
+        for never in (501, 404):
+            server.statuses["/props"] = never
+            await verifier.verify(client)
+
+
 async def test_a_server_that_is_still_loading_tells_later(server: ModelServer) -> None:
     server.models_status = 503
     async with asking(server) as client:
@@ -426,6 +442,25 @@ async def test_a_model_that_another_host_answers_for_is_refused_unless_that_was_
         assert client.place == "public"
 
 
+async def test_an_answer_that_another_host_gave_is_the_last_unless_that_was_meant() -> None:
+    body = {"message": {"content": "A pier."}, "done_reason": "stop", "remote_host": "https://far.example"}
+    with ModelServer(dialect="ollama") as server:
+        consents = Consents([RemoteSettings(endpoint=server.base_url, folders=(Path("/photos"),))])
+        for agreed, places in ((None, ["loopback", "public"]), (consents, ["loopback", "public"])):
+            server.script("caption", Garbage(json.dumps(body).encode()))
+            async with asking(server, dialect="ollama", consents=agreed) as client:
+                await client.ready()
+                before = client.place
+                if agreed is None:
+                    for _ in range(2):
+                        with pytest.raises(NotConsented, match=r"passes requests on to https://far\.example"):
+                            await client.chat(a_request(), session="photo")
+                else:
+                    await client.chat(a_request(), session="photo")
+                assert [before, client.place] == places
+    assert len(server.chat_requests) == 2
+
+
 async def test_a_context_that_shows_only_once_the_model_is_loaded_is_held_too(ollama: ModelServer) -> None:
     def load(jpeg: bytes) -> Any:
         ollama.pages["/api/ps"] = {"models": [{"name": f"{DEFAULT_MODEL}:latest", "context_length": 4096}]}
@@ -435,6 +470,29 @@ async def test_a_context_that_shows_only_once_the_model_is_loaded_is_held_too(ol
     async with asking(ollama, dialect="ollama-v1", context=8192) as client:
         with pytest.raises(ServerDrifted, match=r"needs a context of 8192 tokens, but .* gives 4096"):
             await Verifier().verify(client)
+
+
+async def test_a_context_that_another_program_asked_for_stops_nobody_who_asks_for_its_own() -> None:
+    def ps(context: int) -> Any:
+        return {"models": [{"name": f"{DEFAULT_MODEL}:latest", "context_length": context}]}
+
+    verifier, given = Verifier(), 8192
+    with ModelServer(dialect="ollama") as running:
+
+        def load(jpeg: bytes) -> Any:
+            running.pages["/api/ps"] = ps(given)
+            return eyes.seeing(jpeg)
+
+        running.eyes = load
+        async with asking(running, dialect="ollama", context=8192) as client:
+            for canaries in (3, 6):
+                running.pages["/api/ps"] = ps(4096)
+                await verifier.verify(client)
+                assert len(running.canary_requests) == canaries
+            given = 4096  # as much as the model has
+            running.pages["/api/ps"] = ps(4096)
+            with pytest.raises(ServerDrifted, match=r"needs a context of 8192 tokens, but .* gives 4096"):
+                await verifier.verify(client)
 
 
 async def test_another_entry_of_the_same_name_begins_anew(server: ModelServer) -> None:

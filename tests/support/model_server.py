@@ -117,6 +117,7 @@ class ModelServer:
         self.delay = 0.0  # seconds before each chat answer
         self.health_status = 200
         self.models_status = 200
+        self.statuses: dict[str, int] = {}  # path -> status of other pages, where it is not 200
         self.eyes: Eyes = seeing  # what it says of the canary's pictures
         self.card: dict[str, Any] = {}  # what its list of models tells of each, beside the name
         self.max_in_flight = 0  # the most chat requests that were ever under way at once
@@ -307,7 +308,8 @@ class ModelServer:
         body = pages[path]
         if path == "/v1/models" and self.card:
             body = {**body, "data": [{**model, **self.card} for model in body["data"]]}
-        return (self.models_status if path == self.face.listing else 200), body
+        usual = self.models_status if path == self.face.listing else 200
+        return self.statuses.get(path, usual), body
 
     def error(self, message: str, status: int) -> Any:
         """Return an error body in the dialect's shape."""

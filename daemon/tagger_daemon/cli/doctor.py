@@ -32,7 +32,7 @@ from tagger_daemon.vision.client import ChatClient
 from tagger_daemon.vision.consents import Consents
 from tagger_daemon.vision.entry import Entry
 from tagger_daemon.vision.identity import drifts, told
-from tagger_daemon.vision.keys import Keys, without_keys
+from tagger_daemon.vision.keys import Keys
 from tagger_daemon.vision.observe import observe
 from tagger_daemon.vision.places import same_endpoint
 from tagger_daemon.vision.pool import key_of
@@ -248,5 +248,4 @@ def _command(entry: Entry) -> str:
     command = entry.launch.argv[0]
     if command != "{python}" and shutil.which(command) is None:
         raise ConfigurationError(f"the daemon would start it, but there is no command {command!r}")
-    key = Keys(os.environ).get(entry.api_key_env or "")
-    return f"started by the daemon: {without_keys(' '.join(entry.launch.argv), [key] if key else [])}"
+    return f"started by the daemon: {command}"  # without its arguments: some people write keys into them

@@ -204,7 +204,7 @@ def _photo(settings: Settings, path: Path) -> Photo:
     if fingerprint is None:
         raise PhotoGone(f"there is no file {path}")
     watched = [folder.path for folder in settings.folders]
-    folder = next((parent for parent in path.parents if parent in watched), path.parent)
+    folder = next((parent for parent in path.parents if parent in watched), path.resolve().parent)
     return Photo(path=path, folder=folder, fingerprint=fingerprint)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -93,7 +94,7 @@ class Asker:
             profile=self._profile_of(photo),
             picture_urls={edge: picture_url(picture.jpeg) for edge, picture in pictures.items()},
             facts=facts,
-            folder=photo.path.parent,
+            folder=real_folder(photo),
             session=hmac.new(self._session_key, name, hashlib.sha256).hexdigest()[:32],
             name=photo.path.name,
         )
@@ -104,15 +105,27 @@ class Asker:
         Raises:
             NotConsented: it may not leave the private network.
         """
+        folder = real_folder(photo)
         for stage in stages:
             chain, refusals = self.chains[stage], []
             for entry in chain:
                 try:
-                    self.chat.admit(entry, photo.path.parent)
+                    self.chat.admit(entry, folder)
                 except NotConsented as error:
                     refusals.append(error)
             if len(refusals) == len(chain):
                 raise refusals[0]
+
+
+def real_folder(photo: Photo) -> Path:
+    """Return the folder that a photo lies in, whatever links lead to it: the one that has to be agreed to.
+
+    Inside its watch folder it is given as that is written; a link that leads out of it counts for nothing.
+    """
+    real, watched = Path(os.path.realpath(photo.path)), Path(os.path.realpath(photo.folder))
+    if real.is_relative_to(watched):
+        return (photo.folder / real.relative_to(watched)).parent
+    return real.parent
 
 
 class Conversation:

@@ -21,6 +21,7 @@ from tagger_daemon.vision.dialects import DIALECTS
 from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry
 from tagger_daemon.vision.plain import plain
 from tagger_daemon.vision.prompts import picture_url
+from tagger_daemon.vision.thoughts import answer_of, has_trace
 from tagger_daemon.vision.wire import one_line
 
 #: The question; servers in tests know a canary by it.
@@ -55,8 +56,6 @@ BY_CHANCE: Final = (
     "it mixes pictures up, or answers by chance: what it says of a picture that it is shown again is no"
     " more like what it said before than what it said of another"
 )
-
-_TRACE: Final = re.compile(r"<(?:think|thought|reasoning)", re.IGNORECASE)
 
 #: What an answer may call a disc.
 _COLOUR_NAMES: Final = re.compile(
@@ -152,7 +151,7 @@ def _messages(jpeg: bytes) -> tuple[Mapping[str, Any], ...]:
 
 def _unsound(reply: ChatReply, as_json: bool) -> str:
     """Return what is wrong with an answer whatever it says, nothing if it is sound."""
-    if reply.reasoning or _TRACE.search(reply.text):
+    if (reply.reasoning or "").strip() or has_trace(reply.text):
         without = "" if reply.text else " and gives no answer"
         return (
             f"it thinks aloud{without}; switch thinking off, at the server or in serving.extra_body, or take"
@@ -170,9 +169,9 @@ def _unsound(reply: ChatReply, as_json: bool) -> str:
 def _text(reply: ChatReply, as_json: bool) -> str | None:
     """Return what was said; None where it should be in JSON and is not."""
     if not as_json:
-        return plain(reply.text)[:_LONGEST]
+        return plain(answer_of(reply.text))[:_LONGEST]
     try:
-        said = json.loads(reply.text)
+        said = json.loads(answer_of(reply.text))
     except (ValueError, RecursionError):
         return None
     colour = said.get("colour") if isinstance(said, dict) else None

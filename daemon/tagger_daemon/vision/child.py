@@ -7,14 +7,19 @@ import contextlib
 import os
 import re
 import signal
+import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final, Self
 
 #: Lines of output that are kept, and the most characters of each.
 LOG_LINES: Final = 200
 LOG_WIDTH: Final = 500
+
+#: Bytes of a line that are kept until it ends: more than is shown, so that a key is found whole.
+LONGEST_LINE: Final = 1 << 16
 
 #: Seconds between SIGTERM and SIGKILL.
 GRACE: Final = 5.0
@@ -23,24 +28,38 @@ GRACE: Final = 5.0
 LOOK: Final = 0.05
 READ_OUT: Final = 1.0
 
+#: How the kernel writes a listening socket's state, and addresses of this machine, each word turned around.
+_LISTEN: Final = "0A"
+_LOOPBACK: Final = re.compile(
+    r"(?:0{16}FFFF0000)?[0-9A-F]{6}7F|0{24}01000000"
+    if sys.byteorder == "little"
+    else r"(?:0{20}FFFF)?7F[0-9A-F]{6}|0{31}1"
+)
+
 
 class LogTail:
     """The last lines of an output that comes in pieces."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clean: Callable[[str], str] = str) -> None:
+        """Begin empty; `clean` takes out of a whole line, before it is cut, what must not be shown."""
+        self._clean = clean
         self._lines: deque[str] = deque(maxlen=LOG_LINES)
         self._rest = b""
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece; progress bars end their lines with a carriage return."""
         *lines, rest = re.split(rb"[\r\n]+", self._rest + piece)
-        self._rest = rest[: 4 * LOG_WIDTH]  # what does not fit will not be shown
-        self._lines.extend(filter(None, map(_printable, lines)))
+        self._rest = rest[:LONGEST_LINE]
+        self._lines.extend(filter(None, map(self._shown, lines)))
 
     def lines(self) -> tuple[str, ...]:
         """Return what was kept, oldest first, an unfinished line included."""
-        unfinished = _printable(self._rest)
+        unfinished = self._shown(self._rest)
         return (*self._lines, unfinished) if unfinished else tuple(self._lines)
+
+    def _shown(self, line: bytes) -> str:
+        text = self._clean(line[:LONGEST_LINE].decode(errors="replace"))[:LOG_WIDTH]
+        return "".join(c if c.isprintable() else " " for c in text).rstrip()
 
 
 class Child:
@@ -104,6 +123,9 @@ class Child:
         return True
 
 
-def _printable(line: bytes) -> str:
-    text = line.decode(errors="replace")
-    return "".join(c if c.isprintable() else " " for c in text).rstrip()[:LOG_WIDTH]
+def reachable_from_outside(port: int) -> bool:
+    """Tell whether something listens on this port at another address than this machine's own, proc_net(5)."""
+    tables = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+    lines = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()]
+    listening = (line[1].rpartition(":") for line in lines if len(line) > 3 and line[3] == _LISTEN)
+    return any(int(number, 16) == port and not _LOOPBACK.fullmatch(host) for host, _, number in listening)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -203,15 +204,16 @@ class ChatClient:
 
         Raises:
             ServerUnavailable: nothing answers in time.
-            ServerMisconfigured: what it sends cannot be decompressed, or is longer than `LONGEST_ANSWER`.
+            ServerMisconfigured: what it sends cannot be decompressed, is longer than `LONGEST_ANSWER`, or has
+                our key in it: what servers say of themselves is told to people.
         """
         async with self._probing():
-            return await self._page(path)
+            return self._without_our_key(await self._page(path))
 
     async def post(self, path: str, body: Mapping[str, Any]) -> httpx2.Response:
         """Ask a page that wants to be told something in JSON, as `get` does."""
         async with self._probing():
-            return await self._fresh.post(self._root + path, json=body)
+            return self._without_our_key(await self._fresh.post(self._root + path, json=body))
 
     async def close(self) -> None:
         """Close all connections; the client is of no use afterwards."""
@@ -283,6 +285,8 @@ class ChatClient:
         # Answers and the model's name go into photos and the audit.
         if any(tells_key(text, self._secret) for text in (*told, completion.model, choice.finish_reason)):
             raise ReplyMalformed(f"{self._who} sent an answer with our key in it")
+        if completion.remote_host:  # since it was last asked what it is; no other photo is to go there
+            self.regard_as_public(f"it passes requests on to {self._harmless(completion.remote_host)}")
         return ChatReply(
             text=choice.message.content or "",
             finish_reason=choice.finish_reason,
@@ -386,6 +390,16 @@ class ChatClient:
 
     async def _page(self, path: str) -> httpx2.Response:
         return await self._fresh.get(self._root + path)
+
+    def _without_our_key(self, page: httpx2.Response) -> httpx2.Response:
+        words = page.content.decode(errors="replace")
+        try:
+            spelt = json.dumps(json.loads(words), ensure_ascii=False)  # escaped in our way
+        except (ValueError, RecursionError):
+            spelt = words
+        if tells_key(words, self._secret) or tells_key(spelt, self._secret):
+            raise ServerMisconfigured(f"{self._who} sends a page with our key in it")
+        return page
 
     async def _look_at_health(self) -> bool:
         """Tell whether a health page says that all is well; False if there is no such page."""

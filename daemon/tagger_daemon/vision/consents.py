@@ -43,12 +43,13 @@ class Consents:
     def agreed(self, url: str, folder: Path | None) -> Disclosure | None:
         """Return what may be told to this endpoint about photos in this folder; None: they may not be sent.
 
-        The innermost folder that is agreed to decides, and where it is named twice, the more careful.
+        The innermost folder that is agreed to decides, and where it is named twice, the more careful. A
+        folder with `..` in it is in none: what is written above it need not be above it.
 
         Returns:
             With the folder that was agreed to, which may be one above.
         """
-        if folder is None:
+        if folder is None or ".." in folder.parts:
             return None
         above = (folder, *folder.parents)
         said = [

@@ -23,6 +23,9 @@ COMMON_LISTING: Final = "/v1/models"
 #: and the next photo would wait for the weights.
 KEEP_ALIVE: Final = "30m"
 
+#: Digits of a digest that a served name has to have in it, so that they stand there by no chance.
+NAMED_DIGITS: Final = 6
+
 _NO_THINKING: Final = {"chat_template_kwargs": {"enable_thinking": False}}
 
 
@@ -120,9 +123,7 @@ def confirmed_digest(entry: Entry) -> str:
     """
     if entry.digest is None:
         return UNVERIFIABLE
-    tells = DIALECTS[entry.dialect].digests
-    return (
-        entry.digest
-        if tells or entry.digest.removeprefix("sha256:")[:6] in entry.served_model
-        else UNVERIFIABLE
-    )
+    dialect = DIALECTS[entry.dialect]
+    beginning = entry.digest.removeprefix("sha256:")[:NAMED_DIGITS]
+    named = dialect.names_models and len(beginning) == NAMED_DIGITS and beginning in entry.served_model
+    return entry.digest if dialect.digests or named else UNVERIFIABLE

@@ -48,7 +48,7 @@ class Observation(Value):
 
 
 def drifts(
-    entry: Entry, endpoint: str, shown: Observation, first: Observation | None = None
+    entry: Entry, endpoint: str, shown: Observation, first: Observation | None = None, *, asked: bool = False
 ) -> tuple[str, ...]:
     """Return one sentence, with both values, for each thing that is not as it has to be.
 
@@ -57,8 +57,10 @@ def drifts(
         endpoint: base URL, for the sentences.
         shown: what the endpoint shows now.
         first: what it showed when it was first found right; holds what the registry leaves open.
+        asked: it has just answered us. Over its own interface, Ollama loads a model with the context that a
+            request asks for; what it shows before may be what another program has asked for.
     """
-    return (*_against_entry(entry, endpoint, shown), *_against_first(entry, endpoint, shown, first))
+    return (*_against_entry(entry, endpoint, shown, asked), *_against_first(entry, endpoint, shown, first))
 
 
 def news(before: Observation, now: Observation) -> tuple[str, ...]:
@@ -123,7 +125,7 @@ def same_path(one: str, other: str) -> bool:
     return ours[-length:] == theirs[-length:]
 
 
-def _against_entry(entry: Entry, endpoint: str, shown: Observation) -> Iterator[str]:
+def _against_entry(entry: Entry, endpoint: str, shown: Observation, asked: bool) -> Iterator[str]:
     name, dialect = repr(entry.name), DIALECTS[entry.dialect]
     if shown.served and dialect.names_models and not serves(shown.served, entry.served_model):
         names = one_line(", ".join(shown.served))
@@ -132,7 +134,8 @@ def _against_entry(entry: Entry, endpoint: str, shown: Observation) -> Iterator[
         yield f"{name} pins digest {entry.digest}, but {endpoint} serves {shown.digest}"
     if entry.digest and not shown.digest and dialect.digests:
         yield f"{name} pins digest {entry.digest}, but {endpoint} tells none of {entry.served_model!r}"
-    if entry.context and shown.context and shown.context < entry.context:
+    has_ours = asked or not dialect.native
+    if has_ours and entry.context and shown.context and shown.context < entry.context:
         yield f"{name} needs a context of {entry.context} tokens, but {endpoint} gives {shown.context}"
     if shown.vision is False:
         yield f"{name} is to see pictures, but {endpoint} says that its {entry.served_model!r} does not"

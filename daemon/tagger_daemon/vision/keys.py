@@ -59,7 +59,10 @@ class Keys(Mapping[str, str]):
         if self._folder is None or not name or "/" in name or name in {".", ".."}:
             return None
         path = self._folder / name
-        return path if path.is_file() else None
+        try:
+            return path if path.is_file() else None
+        except OSError as error:
+            raise _unreadable(path, error) from error
 
 
 def looks_like_a_name(name: str) -> bool:
@@ -90,7 +93,7 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_SIZE + 1)
     except OSError as error:
-        raise ConfigurationError(f"the credential {path} cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     if len(content) > MAX_SIZE:
         raise ConfigurationError(f"the credential {path} is too large for a key: more than {MAX_SIZE} bytes")
     try:
@@ -100,3 +103,7 @@ def _read(path: Path) -> str:
     if not key.isprintable():
         raise ConfigurationError(f"the credential {path} is no key: it has line breaks or control characters")
     return key
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"the credential {path} cannot be read: {error.strerror}")

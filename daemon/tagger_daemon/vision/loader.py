@@ -23,7 +23,7 @@ from loguru import logger
 
 from tagger_daemon.errors import ConfigurationError, ServerMisconfigured, ServerUnavailable
 from tagger_daemon.model import Value
-from tagger_daemon.vision.child import Child, LogTail
+from tagger_daemon.vision.child import Child, LogTail, reachable_from_outside
 from tagger_daemon.vision.client import ChatClient, nothing_listens
 from tagger_daemon.vision.consents import Consents
 from tagger_daemon.vision.entry import Entry, Launch
@@ -160,7 +160,8 @@ class _Server:
         self._secrets = secrets - {""}
         self._client = ChatClient(url, entry, api_key=key, consents=consents)
         self._clock = clock
-        self._tail = LogTail()
+        # Without keys: some servers print what they were started with.
+        self._tail = LogTail(clean=lambda line: without_keys(line, self._secrets))
         self._child: Child | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._state: ServerState = "starting"
@@ -173,7 +174,7 @@ class _Server:
             pid=self._child.pid if self._child else None,
             state=self._state,
             restarts=self._restarts,
-            log_tail=self._said(),
+            log_tail=self._tail.lines(),
         )
 
     async def begin(self) -> None:
@@ -192,6 +193,7 @@ class _Server:
             await self._until_ready(child)
             self._state = "running"
             logger.info("{}: its server runs at {}, pid {}", self._name, self._url, child.pid)
+            self._warn_if_others_reach_it()
         finally:
             if self._state != "running":
                 await self._end()
@@ -327,14 +329,18 @@ class _Server:
             return False
         return True
 
+    def _warn_if_others_reach_it(self) -> None:
+        if reachable_from_outside(self._port):
+            logger.warning(
+                "{}: its server listens to the whole network; have it listen to this machine alone, with"
+                " `--host 127.0.0.1` in launch.argv or what it has instead",
+                self._name,
+            )
+
     @property
     def _last_words(self) -> str:
-        lines = self._said()
+        lines = self._tail.lines()
         return f"; its last words: {one_line(lines[-1])}" if lines else ""
-
-    def _said(self) -> tuple[str, ...]:
-        """Return its last lines of output, without keys: some servers print what they were started with."""
-        return tuple(without_keys(line, self._secrets) for line in self._tail.lines())
 
     async def _end(self) -> None:
         if self._child is not None:

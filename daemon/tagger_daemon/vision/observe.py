@@ -12,8 +12,11 @@ from tagger_daemon.vision.client import ChatClient
 from tagger_daemon.vision.dialects import DIALECTS
 from tagger_daemon.vision.identity import Observation
 
-#: What a page answers that will be there in a moment.
-_LATER: Final = frozenset({408, 429, 503})
+#: What a page answers, beside a server's failures, that will be there in a moment.
+_LATER: Final = frozenset({408, 429})
+
+#: What a server answers for a page that it has, and has switched off (llama-server).
+_SWITCHED_OFF: Final = 501
 
 
 async def observe(client: ChatClient) -> Observation:
@@ -49,7 +52,8 @@ async def observe(client: ChatClient) -> Observation:
 
 def _body(response: httpx2.Response, client: ChatClient) -> bytes:
     """Return a page's body; empty where there is no such page for us."""
-    if response.status_code in _LATER:
+    failed = response.status_code >= 500 and response.status_code != _SWITCHED_OFF
+    if failed or response.status_code in _LATER:
         raise ServerUnavailable(
             f"the model server at {client.endpoint} cannot tell now what it is ({response.status_code})"
         )

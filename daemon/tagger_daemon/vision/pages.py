@@ -1,15 +1,26 @@
 """The pages on which servers tell what they are: foreign bytes in, an observation out.
 
 The shapes are those of vLLM 0.33, SGLang 0.5.23, llama-server b11434 and Ollama 0.33, and of LM Studio's
-documentation. A page that is not as expected tells nothing.
+documentation. A page, a field or one of a list that is not as expected tells nothing, and hides nothing else.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
 
 from tagger_daemon.vision.identity import Observation, template_hash
 from tagger_daemon.vision.wire import one_line, serves
@@ -17,9 +28,22 @@ from tagger_daemon.vision.wire import one_line, serves
 #: Characters; Linux takes no longer path.
 LONGEST_PATH: Final = 4096
 
+#: Gateways list some hundreds of models; more than this is no list.
+LONGEST_LIST: Final = 5000
 
-def _none_is_empty(value: Any) -> Any:
-    return [] if value is None else value
+_T = TypeVar("_T")
+
+
+def _usable(value: Any, check: ValidatorFunctionWrapHandler) -> list[Any]:
+    """Return what is as expected in a list; one that is odd hides no other."""
+    value = [] if value is None else value
+    if not isinstance(value, list) or len(value) > LONGEST_LIST:
+        return list(check(value))  # which says what is wrong
+    usable: list[Any] = []
+    for one in value:
+        with contextlib.suppress(ValidationError):
+            usable += check([one])
+    return usable
 
 
 def _path(text: str) -> str:
@@ -30,15 +54,24 @@ def _path(text: str) -> str:
 Words = Annotated[str, AfterValidator(one_line)]
 Place = Annotated[str, AfterValidator(_path)]
 Count = Annotated[int, Field(ge=1)]
-_T = TypeVar("_T")
-#: Gateways list some hundreds of models; more than this is no list.
-Many = Annotated[list[_T], BeforeValidator(_none_is_empty), Field(max_length=5000)]
+Many = Annotated[list[_T], Field(max_length=LONGEST_LIST), WrapValidator(_usable)]
 
 
 class _Page(BaseModel):
-    """A page, or a part of one: fields that nobody asked about are ignored."""
+    """A page, or a part of one: fields that nobody asked about are ignored, and odd ones tell nothing."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _odd_is_untold(cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        field = cls.model_fields[info.field_name or ""]
+        try:
+            return check(value)
+        except ValidationError:
+            if field.is_required():
+                raise
+            return field.get_default(call_default_factory=True)
 
 
 class _Meta(_Page):

@@ -183,9 +183,13 @@ class Pool:
         }
 
     async def start(self) -> None:
-        """Look at every endpoint once, and go on: soon at those that are not up, hourly at those that are."""
+        """Look at every endpoint once, and go on: soon at those that are not up, hourly at those that are.
+
+        It may be called again, to have all of them looked at now.
+        """
         await asyncio.gather(*(self._look(endpoint) for endpoint in self._all()))
-        self._checks = asyncio.create_task(self._keep_checking(), name="hourly look at the servers")
+        if self._checks is None:  # else somebody looks at all of them once more
+            self._checks = asyncio.create_task(self._keep_checking(), name="hourly look at the servers")
 
     async def close(self) -> None:
         """Stop looking, and close all connections."""

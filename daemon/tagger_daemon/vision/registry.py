@@ -286,6 +286,13 @@ def _printable(text: str) -> str:
     return text
 
 
+def _passable(value: str) -> str:
+    """Check the value of an environment variable; it may be a key, and is not repeated."""
+    if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ValueError("must not contain NUL or half a character")
+    return value
+
+
 def _endpoint(url: str) -> str:
     """Return a base URL in its one form: http or https, no secrets, ending in /v1."""
     if not url.isprintable() or " " in url:
@@ -406,7 +413,7 @@ class _RawLaunch(_Ours):
     argv: Annotated[list[Annotated[str, AfterValidator(_printable)]], AfterValidator(_command)] = Field(
         min_length=1
     )
-    env: dict[VariableName, str] = Field(default_factory=dict)
+    env: dict[VariableName, Annotated[str, AfterValidator(_passable)]] = Field(default_factory=dict)
     health: str = Field(Launch(argv=()).health, pattern="^/")
     ready_seconds: float = Field(Launch(argv=()).ready_seconds, gt=0)
 

@@ -10,6 +10,7 @@ _NAME: Final = r"(?:seed:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|re
 _OPEN: Final = rf"(?:<{_NAME}>|\[{_NAME}\]|\u25c1{_NAME}\u25b7|<\|begin_of_thought\|>)"
 _CLOSE: Final = rf"(?:</{_NAME}>|\[/{_NAME}\]|\u25c1/{_NAME}\u25b7|<\|end_of_thought\|>)"
 
+_MARK: Final = re.compile(rf"{_OPEN}|{_CLOSE}", re.IGNORECASE)
 _TRACE: Final = re.compile(rf"\A\s*{_OPEN}.*?(?:{_CLOSE}|\Z)", re.DOTALL | re.IGNORECASE)
 #: Some templates open the trace in the prompt, so that the answer holds only its end.
 _TRACE_END: Final = re.compile(rf"\A.*{_CLOSE}", re.DOTALL | re.IGNORECASE)
@@ -64,6 +65,18 @@ def answer_of(text: str) -> str:
         if wrapped := around.match(text):
             text = wrapped[2]
     return text
+
+
+def has_trace(text: str) -> bool:
+    """Tell whether thoughts are marked in an answer, wherever they stand; empty marks hold none."""
+    if any(channel[1].casefold() != "final" for channel in _CHANNEL.finditer(text)):
+        return True
+    marks = list(_MARK.finditer(text))
+    if not marks:
+        return False
+    closed = re.fullmatch(_CLOSE, marks[-1][0], re.IGNORECASE)
+    thoughts = text[: marks[-1].start()] if closed else text
+    return bool(_MARK.sub("", thoughts).strip())
 
 
 def thinks_aloud(text: str) -> bool:

@@ -60,7 +60,7 @@ class Verifier:
                 logger.info("{}: {} has changed: {}; looked at anew", name, endpoint, "; ".join(changes))
             known.passed = None
             again = await show_canary(client)
-            shown = await self._held(client, known)  # some tell their context only of a loaded model
+            shown = await self._held(client, known, asked=True)  # some tell a context only of a loaded model
             known.passed = shown
             known.first = known.first.filled(shown) if known.first else shown
             logger.info("{}: {} {}, and passed the canary", name, endpoint, told(client.entry, shown))
@@ -75,16 +75,20 @@ class Verifier:
             known = self._known[key] = _Known(client.entry)
         return known
 
-    async def _held(self, client: ChatClient, known: _Known) -> Observation:
+    async def _held(self, client: ChatClient, known: _Known, *, asked: bool = False) -> Observation:
         try:
-            return await identify(client, known.first)
+            return await identify(client, known.first, asked=asked)
         except ServerDrifted:
             known.passed = None  # whatever comes back has to show that it sees
             raise
 
 
-async def identify(client: ChatClient, first: Observation | None = None) -> Observation:
+async def identify(
+    client: ChatClient, first: Observation | None = None, *, asked: bool = False
+) -> Observation:
     """Return what the endpoint shows, if it is what its entry describes, and what it showed at first.
+
+    `asked` says that it has just answered us, as in `drifts`.
 
     Raises:
         ServerDrifted: it is not; the message has both values.
@@ -94,7 +98,7 @@ async def identify(client: ChatClient, first: Observation | None = None) -> Obse
     shown = await observe(client)
     if shown.remote:
         client.regard_as_public(f"it passes requests on to {shown.remote}")
-    if wrong := drifts(client.entry, client.endpoint, shown, first):
+    if wrong := drifts(client.entry, client.endpoint, shown, first, asked=asked):
         raise ServerDrifted("; ".join(wrong))
     return shown
 

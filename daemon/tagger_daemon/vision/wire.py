@@ -48,6 +48,7 @@ class Completion(_Wire):
     choices: Annotated[list[Choice], Field(min_length=1)]
     model: str | None = None
     usage: Usage | None = None
+    remote_host: str | None = None  # Ollama: who answered in its stead
 
 
 class NativeMessage(_Wire):
@@ -64,6 +65,7 @@ class NativeChat(_Wire):
     prompt_eval_count: int | None = None  # tokens from its cache among them
     prompt_eval_cached_count: int | None = None  # since 0.33
     eval_count: int | None = None
+    remote_host: str | None = None
 
     def completion(self) -> Completion:
         """Return the same in the words of the OpenAI protocol."""
@@ -74,7 +76,7 @@ class NativeChat(_Wire):
             prompt_tokens_details=Cached(cached_tokens=self.prompt_eval_cached_count),
         )
         choice = Choice(message=message, finish_reason=self.done_reason)
-        return Completion(choices=[choice], model=self.model, usage=usage)
+        return Completion(choices=[choice], model=self.model, usage=usage, remote_host=self.remote_host)
 
 
 class Model(_Wire):
