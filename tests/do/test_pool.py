@@ -266,6 +266,15 @@ async def test_a_cancelled_request_frees_its_place(server: ModelServer) -> None:
         server.release()
 
 
+async def test_a_defect_of_ours_frees_its_place(server: ModelServer) -> None:
+    entry = an_entry(server.base_url, limits=Limits(start=1, max=1))
+    unsendable = a_request(messages=({"role": "user", "content": [{"type": "text", "text": b"bytes"}]},))
+    async with pooling(entry) as pool:
+        with pytest.raises(TypeError):
+            await pool.chat(entry, unsendable, session="photo")
+        await asyncio.wait_for(pool.chat(entry, a_request(), session="photo"), PATIENCE)
+
+
 @pytest.mark.parametrize("status", [429, 503, 529])
 async def test_single_refusals_are_borne_and_a_server_that_only_refuses_is_not(
     server: ModelServer, status: int
@@ -554,6 +563,16 @@ async def test_a_state_has_the_time_of_its_beginning(server: ModelServer) -> Non
     now = 200.0
     assert the_only(pool.snapshot()).since == 107
     await pool.close()
+
+
+async def test_started_again_it_looks_again_and_leaves_nothing_running(server: ModelServer) -> None:
+    before = asyncio.all_tasks()
+    async with pooling(an_entry(server.base_url)) as pool:
+        looks = len(server.requests)
+        await pool.start()
+        assert len(server.requests) == 2 * looks
+        assert len(asyncio.all_tasks() - before) == 1
+    assert asyncio.all_tasks() == before
 
 
 async def test_an_entry_that_serves_several_roles_has_one_set_of_books(server: ModelServer) -> None:

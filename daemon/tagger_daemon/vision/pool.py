@@ -183,9 +183,13 @@ class Pool:
         }
 
     async def start(self) -> None:
-        """Look at every endpoint once, and go on: soon at those that are not up, hourly at those that are."""
+        """Look at every endpoint once, and go on: soon at those that are not up, hourly at those that are.
+
+        Called again, it looks at every endpoint once more.
+        """
         await asyncio.gather(*(self._look(endpoint) for endpoint in self._all()))
-        self._checks = asyncio.create_task(self._keep_checking(), name="hourly look at the servers")
+        if self._checks is None:
+            self._checks = asyncio.create_task(self._keep_checking(), name="hourly look at the servers")
 
     async def close(self) -> None:
         """Stop looking, and close all connections."""
@@ -383,7 +387,7 @@ class Pool:
                 throttle.leave(self._clock())
             await self._find_out(endpoint, error, session)
             raise
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or a defect of ours: the place must not be lost
             throttle.leave(self._clock())
             raise
         throttle.answered(turn, self._clock(), kind=request.stage, tokens=reply.completion_tokens)
