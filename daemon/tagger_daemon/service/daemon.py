@@ -50,7 +50,7 @@ from tagger_daemon.vision.image import Preparer
 from tagger_daemon.vision.keys import Keys
 from tagger_daemon.vision.loader import Loader
 from tagger_daemon.vision.pool import Pool
-from tagger_daemon.vision.verifier import Verifier
+from tagger_daemon.vision.verifier import Verifier, show_canary
 
 #: Seconds between two looks at the calendar.
 CALENDAR_SECONDS = 60
@@ -127,7 +127,9 @@ class Daemon:
         await asyncio.to_thread(self._recover, metadata)
 
         keys, consents = Keys(os.environ), Consents(settings.remote)
-        self._pool = Pool(self._cast.distinct, keys=keys, consents=consents, verify=Verifier().verify)
+        self._pool = Pool(
+            self._cast.distinct, keys=keys, consents=consents, verify=Verifier().verify, prove=show_canary
+        )
         stack.push_async_callback(self._pool.close)
         self._loader = Loader(environ=os.environ, keys=keys, consents=consents)
         stack.push_async_callback(self._loader.stop)
@@ -263,6 +265,7 @@ class Daemon:
                 ("watches", self._arrivals.keep_watch()),
                 ("hand-offs", self._mover.run()),
                 ("renewal", self._renewal.run()),
+                ("looks at the servers", self._pool.look_on()),
                 ("status", self._report()),
                 ("watchdog", self._beat()),
             )

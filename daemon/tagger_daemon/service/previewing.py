@@ -63,7 +63,7 @@ from tagger_daemon.vision.keys import Keys
 from tagger_daemon.vision.loader import Loader
 from tagger_daemon.vision.pool import Pool
 from tagger_daemon.vision.profile import load_profile
-from tagger_daemon.vision.verifier import Verifier
+from tagger_daemon.vision.verifier import Verifier, show_canary
 
 #: What stands for the answers where nobody is asked.
 PLACEHOLDERS: Final[Mapping[Stage, str]] = {
@@ -219,7 +219,7 @@ async def _servers(
     stack: AsyncExitStack, settings: Settings, who: Cast, *, use_loader: bool, environ: Mapping[str, str]
 ) -> Pool:
     keys, consents = Keys(environ), Consents(settings.remote)
-    pool = Pool(who.distinct, keys=keys, consents=consents, verify=Verifier().verify)
+    pool = Pool(who.distinct, keys=keys, consents=consents, verify=Verifier().verify, prove=show_canary)
     stack.push_async_callback(pool.close)
     if use_loader:
         loader = Loader(environ=environ, keys=keys, consents=consents)
