@@ -352,18 +352,18 @@ async def test_a_drained_endpoint_gets_no_new_photos_and_those_there_finish(
     entry = an_entry(server.base_url, replica.base_url)
     async with pooling(entry) as pool:
         homes = [(await pool.chat(entry, a_request(), session=str(n))).endpoint for n in range(8)]
-        pool.drain(server.base_url)
+        pool.drain({server.base_url})
         assert [status.state for status in pool.snapshot()] == ["draining", "up"]
         for number, home in enumerate(homes):
             reply = await pool.chat(entry, a_request(Stage.KEYWORDS), session=str(number))
             assert reply.endpoint == home
         new = [await pool.chat(entry, a_request(), session=f"new {n}") for n in range(8)]
         assert {reply.endpoint for reply in new} == {replica.base_url}
-        pool.drain(replica.base_url)
+        pool.drain({server.base_url, replica.base_url})
         assert not pool.available(entry)
         with pytest.raises(ServerUnavailable, match="no new photos"):
             await pool.chat(entry, a_request(), session="one more")
-        pool.resume(server.base_url)
+        pool.drain({replica.base_url})
         assert pool.available(entry)
         assert (await pool.chat(entry, a_request(), session="one more")).endpoint == server.base_url
 

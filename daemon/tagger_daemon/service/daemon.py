@@ -56,6 +56,8 @@ from tagger_daemon.vision.verifier import Verifier, show_canary
 CALENDAR_SECONDS = 60
 #: Seconds between two writings of the status file.
 STATUS_SECONDS = 1.0
+#: Seconds between two looks at what `drain` and `resume` say.
+DRAIN_SECONDS = 1.0
 #: Seconds until a server that would not become ready is started again.
 RELAUNCH_SECONDS = 30.0
 
@@ -266,6 +268,7 @@ class Daemon:
                 ("hand-offs", self._mover.run()),
                 ("renewal", self._renewal.run()),
                 ("looks at the servers", self._pool.look_on()),
+                ("drains", self._drain()),
                 ("status", self._report()),
                 ("watchdog", self._beat()),
             )
@@ -308,6 +311,18 @@ class Daemon:
         await self._pool.wait_available(tuple(self._cast.entries.values()))
         self._crew.wake()
         await asyncio.Event().wait()
+
+    async def _drain(self) -> None:
+        """Do as `drain` and `resume` say, also what they said before this start."""
+        told = ""
+        while True:
+            try:
+                self._pool.drain(self.state.read_drained())
+            except StateUnavailable as error:
+                if str(error) != told:
+                    logger.warning("{}; what was drained stays so", error)
+                told = str(error)
+            await asyncio.sleep(DRAIN_SECONDS)
 
     async def _look_at_servers(self) -> None:
         await self._pool.start()

@@ -236,9 +236,9 @@ class _Recorder:
         self._chat = chat
         self.exchanges: list[Exchange] = []
 
-    def available(self, entry: Entry) -> bool:
+    def available(self, entry: Entry, *, session: str | None = None) -> bool:
         """Tell whether an endpoint of this entry takes requests; with nobody to ask, the first is as good."""
-        return self._chat is None or self._chat.available(entry)
+        return self._chat is None or self._chat.available(entry, session=session)
 
     def tellable(self, entry: Entry, folder: Path) -> Disclosure:
         """Return what this entry may be told; with nobody to ask, what a server nearby would be."""

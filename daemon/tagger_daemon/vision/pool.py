@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -194,10 +194,14 @@ class Pool:
             entry.name: [self._endpoint(url, entry, keys) for url in entry.endpoints]
             for entry in {entry.name: entry for entry in entries}.values()
         }
-        sessions = Sessions()
+        self._sessions = Sessions()
         self._lines = {
             name: Line(
-                name, endpoints, sessions=sessions, clock=clock, nobody=functools.partial(self._nobody, name)
+                name,
+                endpoints,
+                sessions=self._sessions,
+                clock=clock,
+                nobody=functools.partial(self._nobody, name),
             )
             for name, endpoints in self._endpoints.items()
         }
@@ -308,22 +312,31 @@ class Pool:
             logger.warning("{}: {}", entry.name, barred)
         raise barred
 
-    def available(self, entry: Entry) -> bool:
-        """Tell whether an endpoint of `entry` takes new photos, as far as is known."""
-        return any(endpoint.is_open and not endpoint.draining for endpoint in self._endpoints[entry.name])
+    def available(self, entry: Entry, *, session: str | None = None) -> bool:
+        """Tell whether an endpoint of `entry` takes this photo, or new ones, as far as is known."""
+        home = None if session is None else self._sessions.home(session, entry.name)
+        return any(
+            endpoint.is_open and (endpoint.url == home or not endpoint.draining)
+            for endpoint in self._endpoints[entry.name]
+        )
 
     async def wait_available(self, entries: Sequence[Entry]) -> None:
         """Wait until each of `entries` has an endpoint that takes new photos."""
         while not all(self.available(entry) for entry in entries):
             await self._changed.wait()
 
-    def drain(self, url: str) -> None:
-        """Send no new photos to the endpoints at `url`; those that are there finish."""
-        self._set_draining(url, True)
+    def drain(self, urls: Collection[str]) -> None:
+        """Send no new photos to the endpoints at these URLs, and to all others again.
 
-    def resume(self, url: str) -> None:
-        """Send new photos to the endpoints at `url` again."""
-        self._set_draining(url, False)
+        Photos that are there already finish there.
+        """
+        for endpoint in self._all():
+            draining = endpoint.url in urls
+            if endpoint.draining != draining:
+                endpoint.draining = draining
+                words = _GETS_NONE if draining else _GETS_SOME
+                logger.info("{}: {} {}", endpoint.entry.name, endpoint.url, words)
+                self._tell(endpoint)
 
     def snapshot(self) -> tuple[EndpointStatus, ...]:
         """Return how every endpoint is doing."""
@@ -406,13 +419,6 @@ class Pool:
             # While it waited, it came out that the endpoint passes photos on.
             endpoint.throttle.leave(self._clock())
             self._lines[entry.name].freed(endpoint)
-
-    def _set_draining(self, url: str, draining: bool) -> None:
-        for endpoint in self._all():
-            if endpoint.url == url and endpoint.draining != draining:
-                endpoint.draining = draining
-                logger.info("{}: {} {}", endpoint.entry.name, url, _GETS_NONE if draining else _GETS_SOME)
-                self._tell(endpoint)
 
     def _nobody(self, name: str) -> ServerUnavailable:
         endpoints = self._endpoints[name]
