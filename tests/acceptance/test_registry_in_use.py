@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from support.model_server import ModelServer
-from support.running import House, entry
+from support.running import House, entry, wait_until
 from tagger_daemon.model import JobState
 
 pytestmark = pytest.mark.timeout(150)
@@ -31,6 +31,11 @@ def spare() -> Iterator[ModelServer]:
 def models(house: House) -> list[dict[str, Any]]:
     """Who answered each stage of each photo."""
     return [model for line in house.audit() for model in line["models"].values()]
+
+
+def status(house: House) -> dict[str, Any]:
+    shown: dict[str, Any] = json.loads(house.run("status", "--json").stdout)
+    return shown
 
 
 def test_photos_are_described_by_who_stands_in_and_the_record_says_so(
@@ -89,6 +94,31 @@ def test_servers_are_started_or_only_used_as_the_option_says(tmp_path: Path, ser
         daemon.wait_log("photos wait or go elsewhere")
         server.up()
         house.wait_done(1)
+        assert daemon.terminate() == 0
+
+
+def test_a_server_that_was_drained_before_a_start_gets_photos_once_it_is_resumed(
+    tmp_path: Path, server: ModelServer
+) -> None:
+    house = House(root=tmp_path, registry=[entry(server.base_url)])
+    unknown = house.run("drain", "http://127.0.0.1:1/v1")
+    assert (unknown.returncode, unknown.stdout) == (78, "")
+    assert f"did you mean '{server.base_url}'" in unknown.stderr
+    assert house.run("drain", server.root_url).stdout.startswith(f"{server.base_url} gets no new photos")
+    house.draw(2)
+    with house.start() as daemon:
+
+        def photos_wait_as_it_drains() -> bool:
+            shown = status(house)
+            states = [one["state"] for one in shown["process"].get("endpoints", ())]
+            return states == ["draining"] and shown["counts"] == {"ready": 2}
+
+        wait_until(photos_wait_as_it_drains, "photos wait")
+        assert server.chat_requests == []
+        assert house.run("resume").stdout == "every endpoint gets photos\n"
+        house.wait_done(2)
+        house.run("drain", server.base_url)
+        wait_until(lambda: daemon.text().count("gets no new photos") == 2, "it is drained again")
         assert daemon.terminate() == 0
 
 

@@ -131,7 +131,7 @@ def test_a_gateway_whose_servers_are_all_away_is_not_the_photos_fault() -> None:
         ({}, None),
         ({"Retry_After": "7"}, 7),
         ({"Retry_After": "0.5"}, 0.5),
-        ({"Retry_After": "86400"}, 120),
+        ({"Retry_After": "86400"}, 86400),
         ({"Retry_After": "-3"}, 0),
         ({"Retry_After": "nan"}, None),
         ({"Retry_After": "soon"}, None),

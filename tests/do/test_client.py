@@ -133,6 +133,18 @@ async def test_the_trace_of_vllm_and_a_refusal_are_kept_apart_from_the_text(serv
     assert (reply.prompt_tokens, reply.completion_tokens) == (None, None)
 
 
+@pytest.mark.parametrize("count", [-50, 10**400], ids=["negative", "endless"])
+async def test_a_count_of_tokens_that_cannot_be_one_is_none_and_costs_no_answer(
+    server: ModelServer, count: int
+) -> None:
+    body = {"choices": [{"message": {"content": "A pier."}, "finish_reason": "stop"}]}
+    counts = {"prompt_tokens": count, "completion_tokens": count}
+    server.script("caption", Garbage(json.dumps({**body, "usage": counts}).encode()))
+    async with asking(server.base_url) as client:
+        reply = await client.chat(a_request(), session="photo")
+    assert (reply.text, reply.prompt_tokens, reply.completion_tokens) == ("A pier.", None, None)
+
+
 async def test_the_request_holds_what_was_asked_for_and_the_vendor_fields(server: ModelServer) -> None:
     vendor = {"chat_template_kwargs": {"enable_thinking": True}, "top_k": 20}
     async with asking(server.base_url, extra_body=vendor) as client:

@@ -25,11 +25,13 @@ from tagger_daemon.errors import (
     ServerUnavailable,
 )
 from tagger_daemon.model import Stage
+from tagger_daemon.vision import client as client_module
 from tagger_daemon.vision import pool as pool_module
 from tagger_daemon.vision import throttle
 from tagger_daemon.vision.client import ChatClient
 from tagger_daemon.vision.entry import Entry, Limits, Timeouts
-from tagger_daemon.vision.pool import TOLERATED, EndpointStatus, Pool, Verify
+from tagger_daemon.vision.pool import PAUSE_SUSPECT, TOLERATED, EndpointStatus, Pool, Prove, Verify
+from tagger_daemon.vision.verifier import show_canary
 
 pytestmark = pytest.mark.anyio
 
@@ -279,6 +281,15 @@ async def test_a_cancelled_request_frees_its_place(server: ModelServer) -> None:
         server.release()
 
 
+async def test_a_defect_of_ours_frees_its_place(server: ModelServer) -> None:
+    entry = an_entry(server.base_url, limits=Limits(start=1, max=1))
+    unsendable = a_request(messages=({"role": "user", "content": [{"type": "text", "text": b"bytes"}]},))
+    async with pooling(entry) as pool:
+        with pytest.raises(TypeError):
+            await pool.chat(entry, unsendable, session="photo")
+        await asyncio.wait_for(pool.chat(entry, a_request(), session="photo"), PATIENCE)
+
+
 @pytest.mark.parametrize("status", [429, 503, 529])
 async def test_single_refusals_are_borne_and_a_server_that_only_refuses_is_not(
     server: ModelServer, status: int
@@ -354,18 +365,18 @@ async def test_a_drained_endpoint_gets_no_new_photos_and_those_there_finish(
     entry = an_entry(server.base_url, replica.base_url)
     async with pooling(entry) as pool:
         homes = [(await pool.chat(entry, a_request(), session=str(n))).endpoint for n in range(8)]
-        pool.drain(server.base_url)
+        pool.drain({server.base_url})
         assert [status.state for status in pool.snapshot()] == ["draining", "up"]
         for number, home in enumerate(homes):
             reply = await pool.chat(entry, a_request(Stage.KEYWORDS), session=str(number))
             assert reply.endpoint == home
         new = [await pool.chat(entry, a_request(), session=f"new {n}") for n in range(8)]
         assert {reply.endpoint for reply in new} == {replica.base_url}
-        pool.drain(replica.base_url)
+        pool.drain({server.base_url, replica.base_url})
         assert not pool.available(entry)
         with pytest.raises(ServerUnavailable, match="no new photos"):
             await pool.chat(entry, a_request(), session="one more")
-        pool.resume(server.base_url)
+        pool.drain({replica.base_url})
         assert pool.available(entry)
         assert (await pool.chat(entry, a_request(), session="one more")).endpoint == server.base_url
 
@@ -523,6 +534,176 @@ async def test_a_timeout_at_a_server_that_is_well_is_the_photos(server: ModelSer
         assert pool.available(entry)
 
 
+async def test_photos_at_a_server_that_is_gone_do_not_wait_there_for_their_deadline(
+    server: ModelServer, replica: ModelServer
+) -> None:
+    entry = an_entry(server.base_url, replica.base_url)
+    server.hold()
+    replica.hold()
+    async with pooling(entry) as pool:
+        asked = [asyncio.create_task(pool.chat(entry, a_request(), session=str(n))) for n in range(8)]
+        await asyncio.to_thread(server.wait_in_flight, 2)
+        server.refuse_connections()
+        replica.release()
+        await pool.start()
+        replies = await asyncio.wait_for(asyncio.gather(*asked), PATIENCE)
+        assert [status.in_flight for status in pool.snapshot()] == [0, 0]
+    assert {reply.endpoint for reply in replies} == {replica.base_url}
+
+
+async def test_photos_at_a_server_that_stays_silent_are_given_up_after_some_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(pool_module, "SILENT_LOOKS", 2)
+    with a_process() as (pid, url):
+        entry = an_entry(url)
+        async with pooling(entry) as pool:
+            os.kill(pid, signal.SIGSTOP)
+            asked = asyncio.create_task(pool.chat(entry, a_request(), session="photo"))
+            await pool.start()
+            assert (the_only(pool.snapshot()).state, asked.done()) == ("down", False)
+            with pytest.raises(ServerUnavailable, match="does not answer"):
+                await asyncio.wait_for(asked, PATIENCE)
+            assert the_only(pool.snapshot()).in_flight == 0
+
+
+async def test_photos_at_a_server_that_answers_nobody_do_not_wait_there_for_their_deadline(
+    server: ModelServer,
+) -> None:
+    entry = an_entry(server.base_url)
+    server.script("keywords", Hang())
+    async with pooling(entry) as pool:
+        asked = asyncio.create_task(pool.chat(entry, a_request(Stage.KEYWORDS), session="photo"))
+        await asyncio.to_thread(server.wait_for, 1)
+        await fail_until_shut(pool, entry, server, 500)
+        with pytest.raises(ServerUnavailable):
+            await asyncio.wait_for(asked, PATIENCE)
+        server.release()
+
+
+async def test_a_server_that_came_back_is_not_judged_by_what_it_had_in_hand_before(
+    server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "PAUSE_REFUSED", 0.01)
+    entry = an_entry(server.base_url, timeouts=Timeouts(stage=1))
+    server.script("caption", Hang())
+    server.script("keywords", Fail(401))
+    async with pooling(entry) as pool:
+        asked = asyncio.create_task(pool.chat(entry, a_request(), session="photo"))
+        await asyncio.to_thread(server.wait_for, 1)
+        with pytest.raises(ServerMisconfigured):
+            await pool.chat(entry, a_request(Stage.KEYWORDS), session="another")
+        await asyncio.wait_for(pool.wait_available([entry]), PATIENCE)
+        # It is out of time after the server's return, which is no fault of the photo.
+        assert (await asyncio.wait_for(asked, PATIENCE)).text
+        assert the_only(pool.snapshot()).state == "up"
+        server.release()
+
+
+async def test_an_answer_that_was_under_way_leaves_the_reason_why_the_rest_wait(server: ModelServer) -> None:
+    entry = an_entry(server.base_url)
+    server.hold()
+    async with pooling(entry) as pool:
+        asked = asyncio.create_task(pool.chat(entry, a_request(), session="photo"))
+        await asyncio.to_thread(server.wait_in_flight, 1)
+        server.models_status = 401
+        await pool.start()
+        server.release()
+        await asyncio.wait_for(asked, PATIENCE)
+        status = the_only(pool.snapshot())
+    assert status.state == "refused"
+    assert "401" in (status.last_error or "")
+
+
+@asynccontextmanager
+async def just_back(
+    server: ModelServer, entry: Entry, prove: Prove | None = show_canary
+) -> AsyncIterator[Pool]:
+    """Give a pool whose server was down and came back, and was not asked about a photo since."""
+    pool = Pool([entry], keys={}, prove=prove)
+    server.down()
+    await pool.start()
+    server.up()
+    await asyncio.wait_for(pool.wait_available([entry]), PATIENCE)
+    assert the_only(pool.snapshot()).state == "trying"
+    yield pool
+    await pool.close()
+
+
+async def test_a_photo_that_alone_gets_no_answer_from_a_server_that_came_back_is_to_blame(
+    server: ModelServer,
+) -> None:
+    entry = an_entry(server.base_url)
+    server.script("caption", Fail(500))
+    async with just_back(server, entry) as pool:
+        with pytest.raises(RequestRejected):
+            await pool.chat(entry, a_request(), session="photo")
+        assert the_only(pool.snapshot()).state == "up"
+    assert len(server.canary_requests) == 3
+
+
+@pytest.mark.parametrize("prove", [show_canary, None])
+async def test_a_server_that_came_back_and_answers_nothing_is_left_alone_and_no_photo_to_blame(
+    server: ModelServer, prove: Prove | None
+) -> None:
+    entry = an_entry(server.base_url)
+    server.script("caption", Fail(500))
+    server.eyes = lambda _: Fail(500)
+    async with just_back(server, entry, prove) as pool:
+        with pytest.raises(ServerUnavailable, match="500") as caught:
+            await pool.chat(entry, a_request(), session="photo")
+        assert the_only(pool.snapshot()).state == "down"
+    assert caught.value.seconds == PAUSE_SUSPECT
+
+
+async def test_a_photo_under_which_a_server_dies_that_just_came_back_lets_another_try_it(
+    server: ModelServer,
+) -> None:
+    entry = an_entry(server.base_url)
+    async with just_back(server, entry) as pool:
+        server.hold()
+        asked = asyncio.create_task(pool.chat(entry, a_request(), session="photo"))
+        await asyncio.to_thread(server.wait_in_flight, 1)
+        server.down()
+        with pytest.raises(ServerUnavailable) as caught:
+            await asyncio.wait_for(asked, PATIENCE)
+        assert caught.value.seconds == PAUSE_SUSPECT
+        with pytest.raises(ServerUnavailable) as caught:
+            await pool.chat(entry, a_request(), session="another")
+        assert caught.value.seconds == 0
+
+
+async def test_a_pause_ends_with_the_server_that_asked_for_it(server: ModelServer) -> None:
+    entry = an_entry(server.base_url)
+    server.script("caption", Fail(503, b"Too much to do.", {"Retry-After": "60"}))
+    async with pooling(entry) as pool:
+        asked = asyncio.create_task(pool.chat(entry, a_request(), session="photo"))
+        await asyncio.to_thread(server.wait_until, lambda: len(server.chat_requests) == 1)
+        async with asyncio.timeout(PATIENCE):
+            while the_only(pool.snapshot()).waiting == 0:  # noqa: ASYNC110  # another task brings it about
+                await asyncio.sleep(0.01)
+        server.down()
+        await pool.start()
+        with pytest.raises(ServerUnavailable):
+            await asked
+        server.up()
+        await asyncio.wait_for(pool.wait_available([entry]), PATIENCE)
+        await asyncio.wait_for(pool.chat(entry, a_request(), session="photo"), PATIENCE)
+
+
+async def test_a_defect_that_ends_a_look_is_told(server: ModelServer) -> None:
+    async def verify(_: ChatClient) -> None:
+        raise ZeroDivisionError
+
+    server.down()
+    async with pooling(an_entry(server.base_url), verify=verify) as pool:
+        looks = asyncio.create_task(pool.look_on())
+        server.up()
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(looks, PATIENCE)
+
+
 @contextmanager
 def a_process() -> Iterator[tuple[int, str]]:
     """Run the scripted server as a process; gives its id and base URL."""
@@ -567,6 +748,16 @@ async def test_a_state_has_the_time_of_its_beginning(server: ModelServer) -> Non
     now = 200.0
     assert the_only(pool.snapshot()).since == 107
     await pool.close()
+
+
+async def test_started_again_it_looks_again_and_leaves_nothing_running(server: ModelServer) -> None:
+    before = asyncio.all_tasks()
+    async with pooling(an_entry(server.base_url)) as pool:
+        looks = len(server.requests)
+        await pool.start()
+        assert len(server.requests) == 2 * looks
+        assert len(asyncio.all_tasks() - before) == 1
+    assert asyncio.all_tasks() == before
 
 
 async def test_an_entry_that_serves_several_roles_has_one_set_of_books(server: ModelServer) -> None:

@@ -76,9 +76,9 @@ class Asked:
             chat=pool,
         )
 
-    async def one(self, stage: Stage = Stage.CAPTION) -> Origin:
-        """Ask about another photo, and return who answered."""
-        self._photos += 1
+    async def one(self, stage: Stage = Stage.CAPTION, *, same: bool = False) -> Origin:
+        """Ask about another photo, or the same once more, and return who answered."""
+        self._photos += not same
         photo = Photo(
             path=Path(f"/photos/{self._photos}.jpg"),
             folder=Path("/photos"),
@@ -139,6 +139,16 @@ async def test_a_server_that_dies_is_left_and_one_that_returns_is_asked_again(
         server.up()
         await asked.pool.wait_available([first(server)])
         assert (await asked.one()).entry == "first"
+
+
+async def test_nobody_stands_in_for_a_photo_that_is_at_an_endpoint_that_is_drained(
+    server: ModelServer, spare: ModelServer
+) -> None:
+    async with asking(first(server), second(spare)) as asked:
+        await asked.one(Stage.CAPTION)
+        asked.pool.drain({server.base_url})
+        assert (await asked.one(Stage.KEYWORDS, same=True)).entry == "first"
+        assert (await asked.one(Stage.CAPTION)).entry == "second"
 
 
 async def test_no_answer_of_the_first_is_a_reason_to_ask_another(

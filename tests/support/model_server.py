@@ -244,6 +244,14 @@ class ModelServer:
         if listener is not None:
             listener.stop()
 
+    def refuse_connections(self) -> None:
+        """Listen no more, and keep those who are connected waiting, as llama-server does on SIGTERM."""
+        with self._changed:
+            self._held = True
+            listener = self._listener
+        assert listener is not None
+        listener.close_door()
+
     def record(self, path: str, method: str, headers: Mapping[str, str], body: bytes) -> int:
         """Note a request that has arrived, and return its number."""
         content = _json_object(body)
@@ -431,6 +439,11 @@ class _Listener(socketserver.ThreadingTCPServer):
             for connection in self._connections:
                 _cut(connection)
         self.server_close()
+
+    def close_door(self) -> None:
+        self.shutdown()
+        self._thread.join()
+        self.socket.close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._guard:

@@ -185,6 +185,44 @@ def retry(
 
 
 @app.command(epilog=TABLE)
+def drain(
+    urls: Annotated[list[str], typer.Argument(metavar="URL...", help="Endpoints, as the registry has them.")],
+    config: ConfigOption = None,
+) -> None:
+    """Give model servers no new photos, until `resume`: before they are shut down, for example.
+
+    Examples:
+
+      tagger-daemon drain http://gpu2:8000/v1
+    """
+    from tagger_daemon.cli import drain as drains
+
+    with told():
+        drains.drain(_load(config).settings, urls)
+
+
+@app.command(epilog=TABLE)
+def resume(
+    urls: Annotated[
+        list[str] | None, typer.Argument(metavar="[URL]...", help="Endpoints; all that are drained if none.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Give model servers photos again that were drained.
+
+    Examples:
+
+      tagger-daemon resume
+
+      tagger-daemon resume http://gpu2:8000/v1
+    """
+    from tagger_daemon.cli import drain as drains
+
+    with told():
+        drains.resume(_load(config).settings, urls or [])
+
+
+@app.command(epilog=TABLE)
 def undo(
     paths: Annotated[
         list[Path] | None, typer.Argument(metavar="[PATH]...", help="Photos, or folders with all below them.")

@@ -50,12 +50,14 @@ from tagger_daemon.vision.image import Preparer
 from tagger_daemon.vision.keys import Keys
 from tagger_daemon.vision.loader import Loader
 from tagger_daemon.vision.pool import Pool
-from tagger_daemon.vision.verifier import Verifier
+from tagger_daemon.vision.verifier import Verifier, show_canary
 
 #: Seconds between two looks at the calendar.
 CALENDAR_SECONDS = 60
 #: Seconds between two writings of the status file.
 STATUS_SECONDS = 1.0
+#: Seconds between two looks at what `drain` and `resume` say.
+DRAIN_SECONDS = 1.0
 #: Seconds until a server that would not become ready is started again.
 RELAUNCH_SECONDS = 30.0
 
@@ -127,7 +129,9 @@ class Daemon:
         await asyncio.to_thread(self._recover, metadata)
 
         keys, consents = Keys(os.environ), Consents(settings.remote)
-        self._pool = Pool(self._cast.distinct, keys=keys, consents=consents, verify=Verifier().verify)
+        self._pool = Pool(
+            self._cast.distinct, keys=keys, consents=consents, verify=Verifier().verify, prove=show_canary
+        )
         stack.push_async_callback(self._pool.close)
         self._loader = Loader(environ=os.environ, keys=keys, consents=consents)
         stack.push_async_callback(self._loader.stop)
@@ -263,6 +267,8 @@ class Daemon:
                 ("watches", self._arrivals.keep_watch()),
                 ("hand-offs", self._mover.run()),
                 ("renewal", self._renewal.run()),
+                ("looks at the servers", self._pool.look_on()),
+                ("drains", self._drain()),
                 ("status", self._report()),
                 ("watchdog", self._beat()),
             )
@@ -305,6 +311,18 @@ class Daemon:
         await self._pool.wait_available(tuple(self._cast.entries.values()))
         self._crew.wake()
         await asyncio.Event().wait()
+
+    async def _drain(self) -> None:
+        """Do as `drain` and `resume` say, also what they said before this start."""
+        told = ""
+        while True:
+            try:
+                self._pool.drain(self.state.read_drained())
+            except StateUnavailable as error:
+                if str(error) != told:
+                    logger.warning("{}; what was drained stays so", error)
+                told = str(error)
+            await asyncio.sleep(DRAIN_SECONDS)
 
     async def _look_at_servers(self) -> None:
         await self._pool.start()

@@ -63,7 +63,7 @@ from tagger_daemon.vision.keys import Keys
 from tagger_daemon.vision.loader import Loader
 from tagger_daemon.vision.pool import Pool
 from tagger_daemon.vision.profile import load_profile
-from tagger_daemon.vision.verifier import Verifier
+from tagger_daemon.vision.verifier import Verifier, show_canary
 
 #: What stands for the answers where nobody is asked.
 PLACEHOLDERS: Final[Mapping[Stage, str]] = {
@@ -220,7 +220,7 @@ async def _servers(
     stack: AsyncExitStack, settings: Settings, who: Cast, *, use_loader: bool, environ: Mapping[str, str]
 ) -> Pool:
     keys, consents = Keys(environ), Consents(settings.remote)
-    pool = Pool(who.distinct, keys=keys, consents=consents, verify=Verifier().verify)
+    pool = Pool(who.distinct, keys=keys, consents=consents, verify=Verifier().verify, prove=show_canary)
     stack.push_async_callback(pool.close)
     if use_loader:
         loader = Loader(environ=environ, keys=keys, consents=consents)
@@ -238,9 +238,9 @@ class _Recorder:
         self._consents = consents
         self.exchanges: list[Exchange] = []
 
-    def available(self, entry: Entry) -> bool:
+    def available(self, entry: Entry, *, session: str | None = None) -> bool:
         """Tell whether an endpoint of this entry takes requests; with nobody to ask, the first is as good."""
-        return self._chat is None or self._chat.available(entry)
+        return self._chat is None or self._chat.available(entry, session=session)
 
     def tellable(self, entry: Entry, folder: Path) -> Disclosure:
         """Return what this entry may be told.

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,11 @@ class StateDirectory(Value):
     def status(self) -> Path:
         """What the running daemon last said of itself."""
         return self.root / "status.json"
+
+    @property
+    def drains(self) -> Path:
+        """The endpoints that get no new photos, as `drain` and `resume` left it."""
+        return self.root / "drained.json"
 
     @property
     def lock(self) -> Path:
@@ -127,12 +132,7 @@ class StateDirectory(Value):
         Raises:
             StateUnavailable: the disk is full or read-only.
         """
-        fresh = self.status.with_suffix(".new")
-        try:
-            fresh.write_text(json.dumps(status), encoding="utf-8")
-            fresh.replace(self.status)
-        except OSError as error:
-            raise StateUnavailable(f"{self.status} cannot be written: {error.strerror}") from error
+        _replace(self.status, status)
 
     def read_status(self) -> dict[str, Any]:
         """Read the status file; empty before the first daemon has run.
@@ -147,6 +147,41 @@ class StateDirectory(Value):
         except (OSError, ValueError) as error:
             raise StateUnavailable(f"{self.status} cannot be read: {error}") from error
         return status
+
+    def write_drained(self, urls: Iterable[str]) -> None:
+        """Say which endpoints get no new photos; a running daemon goes by it within about a second.
+
+        Raises:
+            StateUnavailable: the disk is full or read-only, or this user may not write here.
+        """
+        _replace(self.drains, sorted(urls))
+
+    def read_drained(self) -> frozenset[str]:
+        """Return the endpoints that get no new photos.
+
+        Raises:
+            StateUnavailable: it cannot be read.
+        """
+        try:
+            return frozenset(map(str, json.loads(self.drains.read_text(encoding="utf-8"))))
+        except FileNotFoundError:
+            return frozenset()
+        except (OSError, ValueError, TypeError) as error:
+            raise StateUnavailable(f"{self.drains} cannot be read: {error}") from error
+
+
+def _replace(file: Path, content: Any) -> None:
+    """Write JSON in one step, so that nobody ever reads half of it.
+
+    Raises:
+        StateUnavailable: it cannot be written.
+    """
+    fresh = file.with_suffix(".new")
+    try:
+        fresh.write_text(json.dumps(content), encoding="utf-8")
+        fresh.replace(file)
+    except OSError as error:
+        raise StateUnavailable(f"{file} cannot be written: {error.strerror}") from error
 
 
 def _take(lock: Path) -> int | None:

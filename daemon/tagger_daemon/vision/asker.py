@@ -36,8 +36,8 @@ STEADY = 20
 class Chat(Protocol):
     """What answers a request: the pool, or a stand-in."""
 
-    def available(self, entry: Entry) -> bool:
-        """Tell whether an endpoint of this entry takes requests, as far as is known."""
+    def available(self, entry: Entry, *, session: str | None = None) -> bool:
+        """Tell whether an endpoint of this entry takes requests about this photo, as far as is known."""
 
     async def chat(
         self, entry: Entry, request: ChatRequest, *, session: str, disclosed: Disclosure
@@ -182,7 +182,7 @@ class Conversation:
         chain, chat = self._asker.chains[stage], self._asker.chat
         failure: ServerUnavailable | None = None
         for entry in chain:
-            if not chat.available(entry):
+            if not chat.available(entry, session=self._session):
                 continue
             try:
                 reply = await self._send_to(entry, stage, draft, change)

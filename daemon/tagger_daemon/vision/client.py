@@ -439,6 +439,16 @@ def nothing_listens(error: ServerUnavailable) -> bool:
     return isinstance(error.__cause__, _NO_CONNECTION)
 
 
+def is_gone(error: ServerUnavailable) -> bool:
+    """Tell whether a connection was refused, or no way leads to the host: what it had in hand is lost."""
+    return isinstance(error.__cause__, httpx2.ConnectError)
+
+
+def is_silent(error: ServerUnavailable) -> bool:
+    """Tell whether nothing came back in time."""
+    return isinstance(error.__cause__, TimeoutError | httpx2.TimeoutException)
+
+
 def _checked_key(api_key: str | None, entry: Entry) -> str | None:
     """Return the key if it can be sent."""
     if api_key is None:

@@ -24,10 +24,6 @@ from tagger_daemon.vision.entry import Entry
 from tagger_daemon.vision.keys import without_keys
 from tagger_daemon.vision.wire import one_line, server_words
 
-#: Longest time that a server may ask to be left alone, seconds. A mistaken header must not stop an endpoint
-#: for a day; it is asked again, and may say the same again.
-LONGEST_WAIT: Final = 120.0
-
 #: Part of a body that is searched for the reason, bytes.
 _SEARCHED: Final = 8192
 
@@ -89,7 +85,7 @@ def failure(
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return how long the server asks to be left alone, in seconds up to `LONGEST_WAIT`; None if it does not.
+    """Return how long the server asks to be left alone, in seconds; None if it does not.
 
     A date counts from the answer's own `Date`, as the server's clock may differ from ours (RFC 9110, 10.2.3).
     """
@@ -102,7 +98,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         except (ValueError, TypeError):
             return None
         seconds = asked_for.total_seconds()
-    return min(max(seconds, 0.0), LONGEST_WAIT) if math.isfinite(seconds) else None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
 def _refused(status: int, reason: str, who: str, said: str, entry: Entry) -> TaggerError:

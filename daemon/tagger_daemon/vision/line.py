@@ -129,6 +129,9 @@ class Line(Generic[H]):
             queue.appendleft(waiter)
         else:
             queue.append(waiter)
+        # One that is before it may have no use for a place that is free; nothing else would give it.
+        for free in self._in_order(session):
+            self.freed(free)
         self._wake_later()
         try:
             return await waiter.place
@@ -152,8 +155,9 @@ class Line(Generic[H]):
             self.freed(host)
         for queue in (self._anywhere, self._new):
             for waiter in [*queue]:
-                takers = (host for host in self._hosts if self._takes(host, waiter.session, waiter.shunned))
-                if not waiter.place.done() and not any(takers):
+                if waiter.place.done():
+                    continue
+                if not any(self._takes(host, waiter.session, waiter.shunned) for host in self._hosts):
                     queue.remove(waiter)
                     waiter.place.set_exception(self._nobody())
 
@@ -186,8 +190,7 @@ class Line(Generic[H]):
             return home if home.room(now) > 0 and not self._at[home] else None
         if self._anywhere or (self._new and session not in self._sessions):
             return None
-        hosts = [host for host in self._hosts if self._takes(host, session, shunned)]
-        hosts.sort(key=lambda host: rank(session, host.url), reverse=True)
+        hosts = [host for host in self._in_order(session) if self._takes(host, session, shunned)]
         loads = [
             Load(
                 requests=host.throttle.in_flight + len(self._at[host]),
@@ -198,6 +201,9 @@ class Line(Generic[H]):
         ]
         chosen = choose(loads)
         return None if chosen is None else hosts[chosen]
+
+    def _in_order(self, session: str) -> list[H]:
+        return sorted(self._hosts, key=lambda host: rank(session, host.url), reverse=True)
 
     def _next(self, host: H) -> _Waiter[H] | None:
         for queue in (self._at[host], self._anywhere, self._new):

@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import httpx2
 from loguru import logger
@@ -31,7 +31,7 @@ from tagger_daemon.errors import (
     TaggerError,
 )
 from tagger_daemon.model import Value
-from tagger_daemon.vision.client import ChatClient, nothing_listens
+from tagger_daemon.vision.client import ChatClient, is_gone, is_silent, nothing_listens
 from tagger_daemon.vision.consents import Consents, Disclosure, not_agreed
 from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry, Place
 from tagger_daemon.vision.keys import looks_like_a_name
@@ -41,6 +41,14 @@ from tagger_daemon.vision.throttle import Throttle, Turn
 
 #: Failures in a row that close an endpoint to photos. One is enough where nothing listens at all.
 TOLERATED: Final = 3
+
+#: Looks in a row without an answer after which what a server has in hand is given up: a machine without
+#: power refuses no connection, and its photos would wait for their deadline. One that is busy misses one.
+SILENT_LOOKS: Final = 3
+
+#: Seconds until a photo is looked at again under which a server died that had just come back: another photo
+#: tries it first, as this one may be what it dies of.
+PAUSE_SUSPECT: Final = 30.0
 
 #: Seconds between two looks at an endpoint that is down: the first, the growth, the most. The most and one
 #: look (`client.PROBE_SECONDS`) together are 5: no returned server goes unnoticed for longer.
@@ -66,6 +74,9 @@ State = Literal["unknown", "up", "trying", "draining", "down", "refused"]
 
 #: Finds out whether a server is what the registry says, by whatever it takes to ask it.
 Verify = Callable[[ChatClient], Awaitable[None]]
+
+#: Finds out whether a server answers at all, by asking it something that is no photo.
+Prove = Callable[[ChatClient], Awaitable[object]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +113,9 @@ class _Endpoint:
     failed: int = 0
     in_a_row: int = 0  # failures since the last reply
     failing: set[str] = field(default_factory=set)  # sessions it failed or kept waiting since the last reply
+    falls: int = 0  # times that it stopped taking photos
+    silent: int = 0  # looks in a row without an answer
+    stays: set[asyncio.Timeout] = field(default_factory=set)  # of the requests under way
     pause: float = PAUSE
     last_error: str | None = None
     watch: asyncio.Task[None] | None = None
@@ -147,6 +161,7 @@ class Pool:
         consents: Consents | None = None,
         resolve: Resolver = resolve,
         verify: Verify | None = None,
+        prove: Prove | None = None,
     ) -> None:
         """Prepare to ask the endpoints of `entries`; nothing is sent yet.
 
@@ -159,25 +174,34 @@ class Pool:
             resolve: finds the addresses of a host.
             verify: awaited before an endpoint is used, and once an hour while it is. It raises
                 ServerUnavailable where the endpoint must not be used.
+            prove: awaited where the first photo after a server's return gets no answer, to tell whose fault
+                that is. It raises ServerUnavailable where it is the server's. Without it, it always is.
 
         Raises:
             ConfigurationError: an entry's key is missing or cannot be sent.
         """
         self._clock = clock
         self._verify = verify
+        self._prove = prove
         self._consents = consents or Consents()
         self._resolve = resolve
         self._told: set[tuple[str, Path]] = set()  # entries and folders of which it was told that they wait
         self._changed = asyncio.Event()
         self._checks: asyncio.Task[None] | None = None
+        self._defect: BaseException | None = None  # what ended one of the looks
+        self._broken = asyncio.Event()
         self._endpoints = {
             entry.name: [self._endpoint(url, entry, keys) for url in entry.endpoints]
             for entry in {entry.name: entry for entry in entries}.values()
         }
-        sessions = Sessions()
+        self._sessions = Sessions()
         self._lines = {
             name: Line(
-                name, endpoints, sessions=sessions, clock=clock, nobody=functools.partial(self._nobody, name)
+                name,
+                endpoints,
+                sessions=self._sessions,
+                clock=clock,
+                nobody=functools.partial(self._nobody, name),
             )
             for name, endpoints in self._endpoints.items()
         }
@@ -185,11 +209,21 @@ class Pool:
     async def start(self) -> None:
         """Look at every endpoint once, and go on: soon at those that are not up, hourly at those that are.
 
-        It may be called again, to have all of them looked at now.
+        Called again, it looks at every endpoint once more.
         """
         await asyncio.gather(*(self._look(endpoint) for endpoint in self._all()))
-        if self._checks is None:  # else somebody looks at all of them once more
-            self._checks = asyncio.create_task(self._keep_checking(), name="hourly look at the servers")
+        if self._checks is None:
+            self._checks = self._go_on(self._keep_checking(), name="hourly look at the servers")
+
+    async def look_on(self) -> None:
+        """Wait for as long as the looks at the servers go on: for ever.
+
+        Raises:
+            BaseException: what ended one of them, a defect: nobody would notice that server's return.
+        """
+        await self._broken.wait()
+        assert self._defect is not None
+        raise self._defect
 
     async def close(self) -> None:
         """Stop looking, and close all connections."""
@@ -230,13 +264,19 @@ class Pool:
         """
         line = self._lines[entry.name]
         tried: set[_Endpoint] = set()
-        again = False
+        again = is_suspect = False
         while True:
-            endpoint, turn = await self._place(entry, session, disclosed, tried, again=again)
+            try:
+                endpoint, turn = await self._place(entry, session, disclosed, tried, again=again)
+            except ServerUnavailable as error:
+                error.seconds = max(error.seconds, PAUSE_SUSPECT if is_suspect else 0.0)
+                raise
+            tries = endpoint.state == "trying"
             try:
                 self._announce(endpoint, disclosed)
                 return await self._ask(endpoint, turn, request, session)
             except ServerUnavailable as error:
+                is_suspect |= tries and (is_gone(error) or isinstance(error.__cause__, ServerFailed))
                 again = is_overload(error) and endpoint.is_open
                 if not again:
                     tried.add(endpoint)  # which keeps the reason, should no other have room for us
@@ -272,22 +312,31 @@ class Pool:
             logger.warning("{}: {}", entry.name, barred)
         raise barred
 
-    def available(self, entry: Entry) -> bool:
-        """Tell whether an endpoint of `entry` takes new photos, as far as is known."""
-        return any(endpoint.is_open and not endpoint.draining for endpoint in self._endpoints[entry.name])
+    def available(self, entry: Entry, *, session: str | None = None) -> bool:
+        """Tell whether an endpoint of `entry` takes this photo, or new ones, as far as is known."""
+        home = None if session is None else self._sessions.home(session, entry.name)
+        return any(
+            endpoint.is_open and (endpoint.url == home or not endpoint.draining)
+            for endpoint in self._endpoints[entry.name]
+        )
 
     async def wait_available(self, entries: Sequence[Entry]) -> None:
         """Wait until each of `entries` has an endpoint that takes new photos."""
         while not all(self.available(entry) for entry in entries):
             await self._changed.wait()
 
-    def drain(self, url: str) -> None:
-        """Send no new photos to the endpoints at `url`; those that are there finish."""
-        self._set_draining(url, True)
+    def drain(self, urls: Collection[str]) -> None:
+        """Send no new photos to the endpoints at these URLs, and to all others again.
 
-    def resume(self, url: str) -> None:
-        """Send new photos to the endpoints at `url` again."""
-        self._set_draining(url, False)
+        Photos that are there already finish there.
+        """
+        for endpoint in self._all():
+            draining = endpoint.url in urls
+            if endpoint.draining != draining:
+                endpoint.draining = draining
+                words = _GETS_NONE if draining else _GETS_SOME
+                logger.info("{}: {} {}", endpoint.entry.name, endpoint.url, words)
+                self._tell(endpoint)
 
     def snapshot(self) -> tuple[EndpointStatus, ...]:
         """Return how every endpoint is doing."""
@@ -309,6 +358,16 @@ class Pool:
         )
         throttle = Throttle(start=entry.limits.start, most=entry.limits.max)
         return _Endpoint(entry, url, client, self._clock(), throttle)
+
+    def _go_on(self, looks: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(looks, name=name)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (defect := task.exception()):
+            self._defect = defect
+            self._broken.set()
 
     def _all(self) -> list[_Endpoint]:
         return [endpoint for endpoints in self._endpoints.values() for endpoint in endpoints]
@@ -361,13 +420,6 @@ class Pool:
             endpoint.throttle.leave(self._clock())
             self._lines[entry.name].freed(endpoint)
 
-    def _set_draining(self, url: str, draining: bool) -> None:
-        for endpoint in self._all():
-            if endpoint.url == url and endpoint.draining != draining:
-                endpoint.draining = draining
-                logger.info("{}: {} {}", endpoint.entry.name, url, _GETS_NONE if draining else _GETS_SOME)
-                self._tell(endpoint)
-
     def _nobody(self, name: str) -> ServerUnavailable:
         endpoints = self._endpoints[name]
         kind = ServerMisconfigured if all(one.state == "refused" for one in endpoints) else ServerUnavailable
@@ -376,27 +428,49 @@ class Pool:
 
     async def _ask(self, endpoint: _Endpoint, turn: Turn, request: ChatRequest, session: str) -> ChatReply:
         endpoint.asked += 1
-        throttle = endpoint.throttle
+        throttle, falls = endpoint.throttle, endpoint.falls
         try:
-            reply = await endpoint.client.chat(request, session=session)
+            reply = await self._stay(endpoint, endpoint.client.chat(request, session=session))
+        except TimeoutError as error:
+            endpoint.failed += 1
+            throttle.leave(self._clock())
+            raise ServerUnavailable(f"{endpoint.last_error}; it had a request in hand") from error
         except TaggerError as error:
             endpoint.failed += 1
+            if endpoint.falls > falls and isinstance(error, ReplyTimeout | ServerFailed):
+                throttle.leave(self._clock())
+                raise ServerUnavailable(f"{error}; it was down meanwhile") from error
             if isinstance(error, ReplyTimeout) or is_overload(error):
                 throttle.overloaded(self._clock(), retry_after=getattr(error, "retry_after", None))
             else:
                 throttle.leave(self._clock())
             await self._find_out(endpoint, error, session)
             raise
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or a defect of ours: the place must not be lost
             throttle.leave(self._clock())
             raise
         throttle.answered(turn, self._clock(), kind=request.stage, tokens=reply.completion_tokens)
         self._did_well(endpoint)
         return reply
 
+    async def _stay(self, endpoint: _Endpoint, reply: Awaitable[ChatReply]) -> ChatReply:
+        """Wait for a reply for as long as one is to be expected.
+
+        Raises:
+            TimeoutError: none is any more: see `_give_up_requests`.
+        """
+        async with asyncio.timeout(None) as stay:
+            endpoint.stays.add(stay)
+            try:
+                return await reply
+            finally:
+                endpoint.stays.discard(stay)
+
     def _did_well(self, endpoint: _Endpoint) -> None:
-        endpoint.in_a_row, endpoint.pause, endpoint.last_error = 0, PAUSE, None
+        endpoint.in_a_row, endpoint.pause = 0, PAUSE
         endpoint.failing.clear()
+        if endpoint.is_open:  # else this was begun before, and the reason why it is not has to stay
+            endpoint.last_error = None
         if endpoint.state == "trying":
             self._enter(endpoint, "up")
 
@@ -421,7 +495,8 @@ class Pool:
     async def _judge(self, endpoint: _Endpoint, error: ReplyTimeout | ServerFailed, session: str) -> None:
         """Find out whose fault it is that a photo got no answer.
 
-        A server that looks well failed because of the photo, unless it fails one photo after the other.
+        A server that looks well failed because of the photo, unless it fails one photo after the other, or
+        has just come back and answers nothing else either.
 
         Raises:
             ServerUnavailable: it is the server's.
@@ -432,12 +507,30 @@ class Pool:
             await self._look(endpoint, after=self._clock())
         if not endpoint.is_open:
             raise ServerUnavailable(endpoint.last_error) from error
-        if len(endpoint.failing) >= TOLERATED:
+        if endpoint.state == "trying":
+            await self._try_without_photo(endpoint, error)
+        elif len(endpoint.failing) >= TOLERATED:
             unavailable = ServerUnavailable(f"{error}; others got no answer either")
             self._shut(endpoint, unavailable)
+            self._give_up_requests(endpoint)
             raise unavailable from error
         if isinstance(error, ServerFailed):
             raise RequestRejected(str(error)) from error
+
+    async def _try_without_photo(self, endpoint: _Endpoint, error: ReplyTimeout | ServerFailed) -> None:
+        """Find out whether a server that has just come back answers at all, as a photo got no answer.
+
+        Raises:
+            ServerUnavailable: it does not, or nothing but photos can be shown to it.
+        """
+        try:
+            if self._prove is None:
+                raise ServerUnavailable(f"{error}, though it looked well")
+            await self._prove(endpoint.client)
+        except ServerUnavailable as unavailable:
+            self._shut(endpoint, unavailable)
+            raise ServerUnavailable(str(unavailable)) from error
+        self._did_well(endpoint)
 
     async def _overloaded(self, endpoint: _Endpoint, error: ServerUnavailable) -> None:
         """Bear with a server that has too much to do, unless it does nothing at all of ours."""
@@ -460,9 +553,20 @@ class Pool:
     def _shut(self, endpoint: _Endpoint, error: ServerUnavailable) -> None:
         refused = isinstance(error, ServerMisconfigured)
         endpoint.last_error = str(error)
+        if is_gone(error):
+            # Before anybody is told: who waits for the pause to end has no reason to.
+            endpoint.throttle.forget_pause()
         self._enter(endpoint, "refused" if refused else "down")
+        if is_gone(error):
+            self._give_up_requests(endpoint)
         if endpoint.watch is None:
-            endpoint.watch = asyncio.create_task(self._watch(endpoint), name=f"watch {endpoint.url}")
+            endpoint.watch = self._go_on(self._watch(endpoint), name=f"watch {endpoint.url}")
+
+    def _give_up_requests(self, endpoint: _Endpoint) -> None:
+        """Send the photos that are at an endpoint elsewhere: no answer is to be expected there."""
+        for stay in endpoint.stays:
+            stay.reschedule(asyncio.get_running_loop().time())
+        endpoint.stays.clear()
 
     async def _watch(self, endpoint: _Endpoint) -> None:
         """Look again and again until the endpoint takes photos."""
@@ -498,8 +602,11 @@ class Pool:
                     await self._verify(endpoint.client)
             except ServerUnavailable as error:
                 self._shut(endpoint, error)
+                endpoint.silent = endpoint.silent + 1 if is_silent(error) else 0
+                if endpoint.silent >= SILENT_LOOKS:
+                    self._give_up_requests(endpoint)
                 return
-            endpoint.last_error = None
+            endpoint.last_error, endpoint.silent = None, 0
             if endpoint.state in {"down", "refused"}:
                 # A server may look well and still fail: after a fall, the next failure counts for all.
                 endpoint.in_a_row = TOLERATED - 1
@@ -511,6 +618,7 @@ class Pool:
         if endpoint.state == state:
             return
         endpoint.state, endpoint.since = state, self._clock()
+        endpoint.falls += not endpoint.is_open
         name, url = endpoint.entry.name, endpoint.url
         if state == "up":
             logger.info("{}: {} is up", name, url)

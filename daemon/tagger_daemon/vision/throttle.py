@@ -141,6 +141,10 @@ class Throttle:
         """Say in how many seconds there may be room without any answer; 0: time alone changes nothing."""
         return max(self._calm_until - now, self._rest_until - now, 0.0)
 
+    def forget_pause(self) -> None:
+        """Go by no pause any more: the server that asked for it is gone."""
+        self._calm_until = self._rest_until = float("-inf")
+
     def begin(self, now: float) -> Turn:
         """Count a request that is sent."""
         self._pass(now)

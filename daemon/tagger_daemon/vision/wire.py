@@ -5,10 +5,21 @@ from __future__ import annotations
 import json
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 #: Longest part of a server's own words that is passed on, characters.
 WORDS: Final = 200
+
+#: More tokens than any answer has: a count beyond is none.
+MOST_TOKENS: Final = 1 << 31
+
+
+def _believable(tokens: int | None) -> int | None:
+    """Return a count that can be one; an answer is not refused for what is said beside it."""
+    return tokens if tokens is not None and 0 <= tokens < MOST_TOKENS else None
+
+
+Count = Annotated[int | None, AfterValidator(_believable)]
 
 
 class _Wire(BaseModel):
@@ -30,12 +41,12 @@ class Choice(_Wire):
 
 
 class Cached(_Wire):
-    cached_tokens: int | None = None
+    cached_tokens: Count = None
 
 
 class Usage(_Wire):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Count = None
+    completion_tokens: Count = None
     prompt_tokens_details: Cached | None = None
 
     @property
@@ -62,9 +73,9 @@ class NativeChat(_Wire):
     message: NativeMessage
     done_reason: str | None = None
     model: str | None = None
-    prompt_eval_count: int | None = None  # tokens from its cache among them
-    prompt_eval_cached_count: int | None = None  # since 0.33
-    eval_count: int | None = None
+    prompt_eval_count: Count = None  # tokens from its cache among them
+    prompt_eval_cached_count: Count = None  # since 0.33
+    eval_count: Count = None
     remote_host: str | None = None
 
     def completion(self) -> Completion:
