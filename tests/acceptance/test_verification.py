@@ -42,10 +42,11 @@ def test_a_model_that_does_not_see_is_given_no_photo(tmp_path: Path) -> None:
 def test_what_a_server_shows_is_in_the_log_and_the_doctors_findings(tmp_path: Path) -> None:
     with ModelServer() as server:
         server.card = {"root": "/m/vlm", "max_model_len": 8192}
+        server.pages["/version"] = {"version": "0.33.0"}
         house = House(tmp_path, [entry(server.base_url)])
         found = house.run("doctor")
         assert found.returncode == 0, found.stdout
         assert "/m/vlm" in found.stdout
         with house.start() as daemon:
-            daemon.wait_log("context 8192, eyes not told, from /m/vlm, and passed the canary")
+            daemon.wait_log("context 8192, eyes not told, from /m/vlm, build 0.33.0, and passed the canary")
             assert daemon.terminate() == 0
