@@ -69,7 +69,7 @@ def a_house(root: Path, entry: dict[str, Any], **settings: Any) -> House:
         "profiles_dir": str(profiles),
         "prompt_profile": "noise",
         "max_workers": 4,
-        "queue": {"max_attempts": 12, "backoff_seconds": 0.1},
+        "queue": {"max_attempts": 20, "backoff_seconds": 0},
         **settings,
     }
     return House(root=root, registry=[entry], settings=top)
@@ -198,7 +198,7 @@ def test_a_thinking_model_with_its_thinking_off(tmp_path: Path, kind: str) -> No
 def test_no_bad_word_of_a_wild_model_reaches_a_file(tmp_path: Path, kind: str) -> None:
     with MAKE[kind](tmp_path / "server.log", model="wild") as server:
         house = a_house(
-            tmp_path, registered(kind, server.base_url), queue={"max_attempts": 3, "backoff_seconds": 0.1}
+            tmp_path, registered(kind, server.base_url), queue={"max_attempts": 3, "backoff_seconds": 0}
         )
         photos = house.draw(PHOTOS, size=800)
         with house.start():
