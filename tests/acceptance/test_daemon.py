@@ -285,17 +285,17 @@ def test_a_photo_replaced_while_it_waits_its_turn_is_described_once_it_is_still(
     house: House, server: ModelServer
 ) -> None:
     # It is claimed, and found to have changed, more than once before it is still.
-    house.settings |= {"max_workers": 1, "intake": {"settle_seconds": 4}}
+    house.settings |= {"max_workers": 1, "batch_size": 1, "intake": {"settle_seconds": 4}}
     house.write()
     server.hold()
     with house.start():
-        _, waiting = house.draw(2)
+        *_, waiting = house.draw(3)
         server.wait_in_flight(1, timeout=45)
-        wait_until(lambda: house.counts().get(JobState.READY) == 1, "the second photo is queued")
+        wait_until(lambda: house.counts().get(JobState.READY) == 1, "the third photo is queued")
         draw_photo(house.root / "other.jpg", scene="night", size=96, seed=77)
         (house.root / "other.jpg").rename(waiting)
         server.release()
-        house.wait_done(2)
+        house.wait_done(3)
     picture = image_bytes(server.chat_requests[-1])
     assert read_tags([waiting])[waiting.name]["XMP-dc:Title"] == answer("caption", picture)
 
