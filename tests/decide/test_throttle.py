@@ -264,6 +264,14 @@ def test_a_server_that_says_when_to_come_back_is_left_alone_until_then_and_not_f
     assert throttle.calm_in(30.0) == LONGEST_REST
 
 
+@pytest.mark.parametrize("tokens", [-50, -1, 10**400])
+def test_a_count_of_tokens_that_cannot_be_is_none(tokens: int) -> None:
+    throttle = Throttle(start=1, most=8)
+    drive(Slots(4), throttle, seconds=200, tokens=tokens)
+    assert throttle.limit >= 4
+    assert throttle.tokens_per_second(200) is None
+
+
 def test_what_is_told_of_an_endpoint_is_about_its_last_answers() -> None:
     throttle = Throttle(start=4, most=4)
     assert throttle.seconds is None
