@@ -145,13 +145,14 @@ def drive(
 
 
 @pytest.mark.parametrize("start", [1, 4])
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64])
+@pytest.mark.parametrize("count", [1, 2, 4, 10, 16, 32, 64])
 def test_a_server_with_slots_is_kept_busy_and_not_much_more(count: int, start: int) -> None:
-    course = drive(Slots(count), Throttle(start=start, most=128), seconds=1500)
-    assert course.rate(500, 1500) > 0.95 * count
-    assert course.limit(500, 1500) <= max(1.5 * count + 1, start + 2.5)
-    # At the beginning too: what is learned costs little.
-    assert course.rate(0, 500) > 0.93 * count
+    end = max(1500 // (1 + count // 8), 300)
+    course = drive(Slots(count), Throttle(start=start, most=128), seconds=end)
+    assert course.rate(end / 3, end) > 0.95 * count
+    assert course.limit(end / 3, end) <= max(1.5 * count + 1, start + 2.5)
+    # The beginning is short: from one to 64 at once in some twenty times what one request takes.
+    assert course.rate(0, end / 3) > 0.6 * count
 
 
 @pytest.mark.parametrize(("half", "share"), [(1, 0.85), (2, 0.85), (4, 0.9), (8, 0.9), (16, 0.9)])
