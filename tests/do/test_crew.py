@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 from loguru import logger
 
+from support.metadata_files import annotation, policy
 from tagger_daemon.backlog import retry, store
 from tagger_daemon.backlog.handoffs import HandOffs
 from tagger_daemon.backlog.store import Backlog, Priority
@@ -19,10 +20,24 @@ from tagger_daemon.database import Database
 from tagger_daemon.errors import FolderUnavailable, PhotoHeld, StateUnavailable
 from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
-from tagger_daemon.model import Existing, Fingerprint, JobState, Photo, Policy, Record
+from tagger_daemon.model import (
+    Annotation,
+    Draft,
+    Existing,
+    Fingerprint,
+    JobState,
+    Origin,
+    Photo,
+    Picture,
+    Policy,
+    Record,
+    Stage,
+    WritePlan,
+)
 from tagger_daemon.pipeline import Tools
 from tagger_daemon.service import crew as crew_module
 from tagger_daemon.service.crew import Crew, Journal
+from tagger_daemon.service.pairs import Pairs
 from tagger_daemon.settings import QueueSettings
 
 pytestmark = pytest.mark.anyio
@@ -91,28 +106,30 @@ async def at_work(
     ledger: Ledger | None = None,
     finished: Callable[[Record], None] = lambda _: None,
     ended: Callable[[Photo], None] = lambda _: None,
+    photos: Sequence[Photo] = (PHOTO,),
+    journeys: int = 1,
+    **others: Any,
 ) -> AsyncIterator[Crew]:
     backlog = Backlog(database)
     backlog.watch_only([FOLDER])
-    backlog.enqueue([PHOTO], priority=Priority.ARRIVAL, now=1)
+    backlog.enqueue(photos, priority=Priority.ARRIVAL, now=1)
     tools: dict[str, Any] = dict.fromkeys(("read_through", "prepare", "seat", "show", "alone"))
+    tools |= {"metadata": Tagged(), "policy": lambda _: Policy(), **others}
     crew = Crew(
         database=database,
         backlog=backlog,
         ledger=ledger or Ledger(database),
         audit=audit,
         tools=Tools(
-            metadata=cast(Any, Tagged()),
             fingerprint=fingerprint,
             now=lambda: datetime.now(UTC),
             journal=Journal(backlog, ledger or Ledger(database)),
-            policy=lambda _: Policy(),
             run="1",
             **tools,
         ),
         gate=lambda: True,
         queue=QueueSettings(),
-        journeys=1,
+        journeys=journeys,
         look_again=lambda _: None,
         same_folder=same_folder,
         finished=finished,
@@ -125,6 +142,39 @@ async def at_work(
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+class Blank(Tagged):
+    """Metadata of photos about which nothing is known; what is to be written is not."""
+
+    def read(self, photo: Photo) -> Existing:
+        return Existing(
+            photo=photo,
+            source=photo.path,
+            embedded=True,
+            source_fingerprint=photo.fingerprint,
+        )
+
+    def content_hash(self, photo: Photo) -> str:
+        return photo.path.name
+
+    def check_writable(self, existing: Existing) -> None:
+        """It is."""
+
+    def plan(self, existing: Existing, annotation: Annotation, policy: Policy) -> WritePlan:
+        return WritePlan(existing=existing, result=existing, writes=())
+
+
+class Talk:
+    """A conversation that waits until it may go on."""
+
+    def __init__(self, go_on: asyncio.Event) -> None:
+        self._go_on = go_on
+
+    async def ask(self, stage: Stage, _: Draft) -> tuple[str | tuple[str, ...], Origin]:
+        await self._go_on.wait()
+        answers = annotation()
+        return cast(Any, getattr(answers, stage.value)), answers.origins[stage]
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -206,6 +256,44 @@ async def test_the_end_of_the_service_does_not_wait_for_room_on_the_disk(databas
         await crew.drain(0, hurry=asyncio.Event())
     assert states(database) == [JobState.DONE]
     assert len(Ledger(database).unaudited()) == 1
+
+
+async def test_photos_are_prepared_ahead_of_those_that_are_asked_about_and_put_back_at_the_end(
+    database: Database,
+) -> None:
+    go_on = asyncio.Event()
+    photos = [PHOTO.evolve(path=FOLDER / f"{number}.jpg") for number in range(9)]
+    prepared = []
+
+    async def prepare(path: Path) -> Picture:
+        prepared.append(path)
+        return Picture(jpeg=b"", width=1, height=1)
+
+    async with at_work(
+        database,
+        Audit(),
+        photos=photos,
+        journeys=5,
+        metadata=Blank(),
+        policy=lambda _: policy(),
+        read_through=lambda _: None,
+        prepare=prepare,
+        seat=asyncio.Semaphore(2),
+        show=lambda *_: Talk(go_on),
+        alone=Pairs().alone,
+    ) as crew:
+
+        def steps() -> list[str]:
+            return sorted(walk.steps.current for walk in crew.walks)
+
+        await until(lambda: steps() == ["caption"] * 2 + ["prepared"] * 3)
+        assert len(prepared) == 5  # and no more pictures than that are held
+        draining = asyncio.create_task(crew.drain(20, hurry=asyncio.Event()))
+        await until(lambda: steps() == ["caption"] * 2)
+        go_on.set()
+        await draining
+    (folder,) = Backlog(database).folders(now=0)
+    assert folder.counts == {JobState.DONE: 2, JobState.READY: 7}
 
 
 async def test_a_photo_that_is_held_is_looked_at_again_and_that_is_told_once(

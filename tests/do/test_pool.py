@@ -315,7 +315,7 @@ async def test_what_one_server_refuses_as_too_much_the_other_takes(
     async with pooling(entry) as pool:
         asked = [asyncio.create_task(pool.chat(entry, a_request(), session=str(n))) for n in range(8)]
         await asyncio.to_thread(server.wait_in_flight, 3)
-        server.script("keywords", *[Fail(429)] * 8)
+        server.script("keywords", *[Fail(429)] * 3)
         server.release()
         await asyncio.wait_for(asyncio.gather(*asked), PATIENCE)
         later = [pool.chat(entry, a_request(Stage.KEYWORDS), session=str(n)) for n in range(8)]

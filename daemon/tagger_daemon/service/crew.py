@@ -137,7 +137,7 @@ class Crew:
         self._same_folder = same_folder
         self._finished = finished
         self._ended = ended
-        self._walks: dict[int, Walk] = {}
+        self._walks: dict[str, Walk] = {}  # by lease: a photo that was just put back may be claimed again
         self._wake = asyncio.Event()
         self._stopping = False
         self._broken: BaseException | None = None
@@ -225,11 +225,11 @@ class Crew:
         for job in jobs:
             steps = Steps()
             task = asyncio.create_task(self._walk(job, steps), name=f"photo {job.id}")
-            self._walks[job.id] = Walk(job=job, steps=steps, task=task)
-            task.add_done_callback(functools.partial(self._gone_home, job.id))
+            self._walks[job.lease] = Walk(job=job, steps=steps, task=task)
+            task.add_done_callback(functools.partial(self._gone_home, job.lease))
 
-    def _gone_home(self, job_id: int, task: asyncio.Task[None]) -> None:
-        self._ended(self._walks.pop(job_id).job.photo)
+    def _gone_home(self, lease: str, task: asyncio.Task[None]) -> None:
+        self._ended(self._walks.pop(lease).job.photo)
         if not task.cancelled() and task.exception() is not None:
             self._broken = task.exception()
         self.wake()

@@ -58,6 +58,9 @@ MEMORY_SECONDS: Final = 900.0
 #: tokens would look slow.
 PREFILL: Final = 50
 
+#: More tokens than any answer has.
+MOST_TOKENS: Final = 1_000_000
+
 #: A request counts if on average this share of the limit was taken during it.
 BUSY: Final = 0.75
 
@@ -161,6 +164,8 @@ class Throttle:
         self.leave(now)
         seconds = now - turn.began
         self._seconds.append(seconds)
+        if tokens is not None and not 0 <= tokens <= MOST_TOKENS:
+            tokens = None  # a server may say anything
         if tokens is not None:
             self._tokens.append((now, tokens))
         self._answers += 1
