@@ -166,7 +166,9 @@ def status(root: Path) -> dict[str, Any]:
 
 
 def queued(root: Path) -> int:
-    """Return how many photos were ever queued."""
+    """Return how many photos were ever queued; none before the daemon has said that it is ready."""
+    if status(root).get("phase") != "running":
+        return 0
     uri = f"file:{root}/state/tagger.sqlite3?mode=ro"
     with closing(sqlite3.connect(uri, uri=True)) as db:
         count: int = db.execute("SELECT count(*) FROM job").fetchone()[0]
