@@ -155,7 +155,7 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.002)
 
 
-# httpcore2 leaves the socket of a request that is given up in mid-write to the garbage collector.
+# A request that is given up in mid-write leaves its socket to the garbage collector, by httpcore2's write.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_servers_that_are_down_a_third_of_the_time_cost_nothing_but_time(
     database: Database, servers: tuple[ModelServer, ...]
@@ -230,7 +230,7 @@ async def test_servers_that_are_down_a_third_of_the_time_cost_nothing_but_time(
         await pool.close()
         logger.remove(sink)
 
-    assert weather.falls >= 8
+    assert weather.falls > 10
     assert {record.photo for record in finished} == set(photos)
     assert {record.attempts for record in finished} == {0}
     assert [folder.counts for folder in backlog.folders(now=0)] == [{JobState.DONE: PHOTOS}]

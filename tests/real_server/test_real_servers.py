@@ -171,8 +171,7 @@ def test_a_server_stopped_in_mid_run_and_started_again_loses_nothing(tmp_path: P
     held(kind, "SIGTERM in mid-run and started again: nothing lost", f"{before} of {PHOTOS} were done before")
 
 
-# Not vLLM: there the model of noise strews the mark of a thought's end among its words, and is refused.
-@pytest.mark.parametrize("kind", BOTH[:1])
+@pytest.mark.parametrize("kind", BOTH)
 def test_a_thinking_model_with_its_thinking_off(tmp_path: Path, kind: str) -> None:
     with MAKE[kind](tmp_path / "server.log", model="thinking") as server:
         house = a_house(tmp_path, registered(kind, server.base_url))
