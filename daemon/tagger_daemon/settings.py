@@ -37,6 +37,7 @@ from pydantic_settings import (
 
 from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.model import Mode, Value
+from tagger_daemon.options import ALIASES, OPPOSITES, WITHOUT_MEANING, BatchOptions, in_our_words
 
 ENV_PREFIX = "IMAGEWORKS_PERSONAL_TAGGER__"
 PYPROJECT_TABLE = ("tool", "imageworks", "personal_tagger")
@@ -55,6 +56,7 @@ class FolderSettings(Section):
 
     path: Path = Field(description="the folder to watch; absolute")
     recursive: bool = Field(True, description="watch the folders below it too")
+    only: tuple[str, ...] = Field((), description="names of the only files to take there; [] for all photos")
     after: Path | None = Field(None, description="where finished photos are moved to; absolute")
     after_keep_folders: bool = Field(False, description="keep the folders below the watch folder there")
     prompt_profile: str | None = Field(
@@ -260,7 +262,7 @@ class RemoteSettings(Section):
         return expanded
 
 
-class Settings(BaseSettings):
+class Settings(BatchOptions, BaseSettings):
     """Everything that can be set. Keys at the top level are the option names of the commands."""
 
     model_config = SettingsConfigDict(
@@ -396,7 +398,7 @@ def load(
     layers = [
         Layer(name="default", values={"state_dir": _default_state_dir(environ)}),
         *_pyproject_layer(start or Path.cwd()),
-        *([Layer(name=str(file), values=_read_toml(file))] if file else []),
+        *([_layer(str(file), _read_toml(file))] if file else []),
         _environment_layer(),
         Layer(name="the command line", values=overrides or {}),
     ]
@@ -445,7 +447,7 @@ def _pyproject_layer(start: Path) -> list[Layer]:
             table: Any = _read_toml(path)
             for key in PYPROJECT_TABLE:
                 table = table.get(key, {}) if isinstance(table, dict) else {}
-            return [Layer(name=f"[{'.'.join(PYPROJECT_TABLE)}] of {path}", values=table)] if table else []
+            return [_layer(f"[{'.'.join(PYPROJECT_TABLE)}] of {path}", table)] if table else []
     return []
 
 
@@ -454,12 +456,19 @@ def _environment_layer() -> Layer:
         values = EnvSettingsSource(Settings)()
     except SettingsError as error:
         raise ConfigurationError(f"the environment: {error}") from None
-    for name in os.environ:
-        key = name.removeprefix(ENV_PREFIX)
-        if key != name and key.split("__")[0].lower() not in Settings.model_fields:
-            hint = _nearest(key.lower(), Settings.model_fields)
+    for name, value in os.environ.items():
+        key = name.removeprefix(ENV_PREFIX).lower()
+        if not name.startswith(ENV_PREFIX) or key.split("__")[0] in Settings.model_fields:
+            continue
+        if key not in {*ALIASES, *OPPOSITES, *WITHOUT_MEANING}:
+            hint = _nearest(key, Settings.model_fields)
             raise ConfigurationError(f"{name} in the environment sets nothing that is known{hint}")
-    return Layer(name="the environment", values=values)
+        values[key] = value
+    return _layer("the environment", values)
+
+
+def _layer(name: str, values: Mapping[str, Any]) -> Layer:
+    return Layer(name=name, values=in_our_words(values, source=name))
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from tagger_daemon.cli.daemon import app
 from tagger_daemon.cli.exits import Exit
@@ -246,12 +246,22 @@ def test_the_example_configuration_shows_every_setting_with_its_default() -> Non
     expected = defaults(Settings)
     assert shown.keys() == expected.keys()
     # What has no default, or none that would do, is shown by an example.
-    differing = {
-        key
-        for key, value in shown.items()
-        if value != (list(expected[key]) if isinstance(expected[key], tuple) else expected[key])
-    }
-    assert differing == {"folders", "registry", "state_dir", "profiles_dir"}
+    differing = {key for key, value in shown.items() if value != as_written(expected[key])}
+    ways = {"folders", "registry", "state_dir", "profiles_dir"}
+    assert differing == ways | {"use_registry", "timeout", "max_new_tokens", "temperature", "top_p"}
+
+
+def as_written(default: Any) -> Any:
+    """Return a default as TOML writes it."""
+    if isinstance(default, SecretStr):
+        return default.get_secret_value()
+    return (
+        list(default)
+        if isinstance(default, tuple)
+        else str(default)
+        if isinstance(default, Path)
+        else default
+    )
 
 
 def test_the_example_registry_has_an_answer_for_every_role() -> None:

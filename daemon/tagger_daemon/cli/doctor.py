@@ -24,7 +24,7 @@ from tagger_daemon.metadata.moving import mount_of
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Value
 from tagger_daemon.service.clock import local_now
-from tagger_daemon.service.parts import cast, check_folders
+from tagger_daemon.service.parts import cast, check_folders, keys_of
 from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.settings import FolderSettings, Loaded, RemoteSettings, Settings
 from tagger_daemon.vision.canary import is_slow
@@ -202,13 +202,13 @@ def _endpoints(entries: tuple[Entry, ...], settings: Settings) -> Iterator[Await
             if entry.launch is not None and settings.use_loader:
                 yield _launchable(entry, url)
             else:
-                yield _serves(entry, url, Consents(settings.remote))
+                yield _serves(entry, url, keys_of(settings, os.environ), Consents(settings.remote))
 
 
-async def _serves(entry: Entry, url: str, consents: Consents) -> list[Finding]:
+async def _serves(entry: Entry, url: str, keys: Keys, consents: Consents) -> list[Finding]:
     """Look at what an endpoint is, and, if it is the right one, at whether it sees."""
     try:
-        client = ChatClient(url, entry, api_key=key_of(entry, Keys(os.environ)), consents=consents)
+        client = ChatClient(url, entry, api_key=key_of(entry, keys), consents=consents)
     except ConfigurationError as error:
         return [Finding(what=f"endpoint {url}", passed=False, detail=str(error))]
     try:

@@ -87,24 +87,33 @@ class Eligibility:
 
     Args:
         ignore: the user's own patterns; each is applied to file names and to folder names.
+        extensions: the only ones to take, lower case and without the dot; none given: all that can be
+            handled.
 
     Raises:
-        ConfigurationError: a pattern could never match, because it is empty or holds a slash.
+        ConfigurationError: a pattern could never match, because it is empty or holds a slash; or an extension
+            stands for no photo that can be handled.
     """
 
-    def __init__(self, ignore: Sequence[str] = ()) -> None:
+    def __init__(self, ignore: Sequence[str] = (), *, extensions: Sequence[str] = ()) -> None:
         for pattern in ignore:
             if not pattern or "/" in pattern:
                 raise ConfigurationError(
                     f"the ignore pattern {pattern!r} can never match: give a name, without '/'"
                 )
+        if unknown := sorted(set(extensions) - PHOTO_EXTENSIONS):
+            raise ConfigurationError(
+                f"image_exts: {unknown[0]!r} is no kind of photo that can be handled; "
+                f"those are {', '.join(sorted(PHOTO_EXTENSIONS))}"
+            )
+        self._extensions = frozenset(extensions) or PHOTO_EXTENSIONS
         self._files = _matcher((*IGNORED_FILES, *ignore))
         self._folders = _matcher((*IGNORED_FOLDERS, *ignore))
 
     def photo(self, name: str) -> bool:
         """Tell whether a file of this name (no path) is a photo to take."""
         _, dot, extension = name.rpartition(".")
-        return bool(dot) and extension.lower() in PHOTO_EXTENSIONS and self._files.match(name) is None
+        return bool(dot) and extension.lower() in self._extensions and self._files.match(name) is None
 
     def folder(self, name: str) -> bool:
         """Tell whether a folder of this name (no path) is one to look into."""

@@ -43,7 +43,7 @@ def scan(
             if is_folder:
                 if folder.recursive and eligibility.folder(entry.name):
                     unread.append(entry.path)
-            elif eligibility.photo(entry.name):
+            elif eligibility.photo(entry.name) and (not folder.only or entry.name in folder.only):
                 look = _look(entry, report)
                 if look is not None and look.fingerprint.size > 0:
                     yield Path(entry.path), look

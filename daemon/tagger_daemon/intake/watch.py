@@ -118,8 +118,11 @@ class _Handler(FileSystemEventHandler):
             return
         if is_folder and (self._folder.recursive or path == root):
             self._inbox.dirty(path, root)
-        elif not is_folder and self._eligibility.photo(path.name):
+        elif not is_folder and self._is_wanted(path.name):
             self._inbox.changed(path, root)
+
+    def _is_wanted(self, name: str) -> bool:
+        return self._eligibility.photo(name) and (not self._folder.only or name in self._folder.only)
 
 
 class _OverflowHook(logging.Handler):

@@ -41,6 +41,7 @@ class Arrivals:
         backlog: Backlog,
         *,
         arrived: Callable[[], None],
+        extensions: Sequence[str] = (),
     ) -> None:
         """Prepare to watch.
 
@@ -49,12 +50,13 @@ class Arrivals:
             intake: settle time, names to ignore.
             backlog: where settled photos go.
             arrived: called when there is something new in the backlog.
+            extensions: of file names, the only ones to take; none given: all that can be handled.
         """
         self._folders = {folder.path: folder for folder in folders}
         self._settings = intake
         self._backlog = backlog
         self._arrived = arrived
-        self._eligibility = Eligibility(intake.ignore)
+        self._eligibility = Eligibility(intake.ignore, extensions=extensions)
         self._tracker = SettleTracker(intake.settle_seconds)
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()

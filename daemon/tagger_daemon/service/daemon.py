@@ -37,7 +37,7 @@ from tagger_daemon.service.handoff import Mover, noting
 from tagger_daemon.service.heart import Heart
 from tagger_daemon.service.notify import Notifier
 from tagger_daemon.service.pairs import Pairs
-from tagger_daemon.service.parts import cast, check_folders, make_asker, policies
+from tagger_daemon.service.parts import cast, check_folders, keys_of, make_asker, policies
 from tagger_daemon.service.recovery import complete_audit, settle_intentions, sweep_folders, take_up
 from tagger_daemon.service.renewal import Renewal
 from tagger_daemon.service.reporting import make_page
@@ -47,7 +47,6 @@ from tagger_daemon.settings import Settings
 from tagger_daemon.vision.asker import Asker
 from tagger_daemon.vision.consents import Consents
 from tagger_daemon.vision.image import Preparer
-from tagger_daemon.vision.keys import Keys
 from tagger_daemon.vision.loader import Loader
 from tagger_daemon.vision.pool import Pool
 from tagger_daemon.vision.verifier import Verifier, show_canary
@@ -128,7 +127,7 @@ class Daemon:
         metadata = self._metadata(stack)
         await asyncio.to_thread(self._recover, metadata)
 
-        keys, consents = Keys(os.environ), Consents(settings.remote)
+        keys, consents = keys_of(settings, os.environ), Consents(settings.remote)
         self._pool = Pool(
             self._cast.distinct, keys=keys, consents=consents, verify=Verifier().verify, prove=show_canary
         )
@@ -140,7 +139,13 @@ class Daemon:
         stack.push_async_callback(preparer.close)
         preparer.start()
 
-        self._arrivals = Arrivals(settings.folders, settings.intake, self._backlog, arrived=self._wake_crew)
+        self._arrivals = Arrivals(
+            settings.folders,
+            settings.intake,
+            self._backlog,
+            arrived=self._wake_crew,
+            extensions=settings.image_exts,
+        )
         self._policies = policies(settings, self._cast)
         self._mover = self._make_mover(handoffs)
         self._crew = self._make_crew(metadata, preparer, asker)

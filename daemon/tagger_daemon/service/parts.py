@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.model import Identity, Origin, Photo, Policy, Stage, Value
-from tagger_daemon.settings import FolderSettings, Settings, way_back
+from tagger_daemon.options import STAGE_WORDS
+from tagger_daemon.settings import ENV_PREFIX, FolderSettings, Settings, way_back
 from tagger_daemon.vision.asker import Asker, Chat
 from tagger_daemon.vision.dialects import confirmed_digest
 from tagger_daemon.vision.entry import Entry, Profile, Registry
-from tagger_daemon.vision.profile import load_profile
+from tagger_daemon.vision.keys import Keys
+from tagger_daemon.vision.profile import adjusted, load_profile
 from tagger_daemon.vision.registry import load_registry
-from tagger_daemon.vision.roles import resolve_chains, resolve_roles
+from tagger_daemon.vision.roles import resolve_chains, resolve_names, resolve_roles
+from tagger_daemon.vision.unregistered import unregistered
+
+#: The name under which the key of models is kept that are named without a registry.
+API_KEY: Final = f"{ENV_PREFIX}API_KEY"
+#: What stands for no key: ImageWorks writes the second one.
+NO_KEYS: Final = frozenset({"", "EMPTY"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,18 +109,112 @@ def registry_of(settings: Settings) -> Path:
 def cast(settings: Settings) -> Cast:
     """Resolve every role, who stands in, and the profiles.
 
+    A stage is answered by the entry that is named for it; else by a model that is named without a registry;
+    else by whoever has the role. `use_registry` leaves the second out, or the other two.
+
     Raises:
         ConfigurationError: says what is missing and what to do.
     """
-    registry = load_registry(registry_of(settings))
-    entries = resolve_roles(roles_of(settings), registry)
-    general = load_profile(settings.prompt_profile, directories=own_profiles(settings))
+    named = {} if settings.use_registry else _explicit(settings)
+    by_registry = [stage for stage in Stage if stage not in named]
+    registry = _registry(settings, by_registry)
+    explicit = _told_apart(named, {entry.name for entry in registry.entries})
+    entries = explicit | _registered(settings, registry, by_registry)
+    fallbacks = {stage: names for stage, names in fallbacks_of(settings).items() if stage in by_registry}
+    chains = resolve_chains({stage: entries[stage] for stage in by_registry}, fallbacks, registry)
+    general = profile_named(settings.prompt_profile, settings)
     return Cast(
         registry=registry,
-        entries=entries,
-        chains=resolve_chains(entries, fallbacks_of(settings), registry),
+        entries={stage: _patient(entries[stage], settings) for stage in Stage},
+        chains={
+            stage: tuple(_patient(entry, settings) for entry in chains.get(stage, (entries[stage],)))
+            for stage in Stage
+        },
         profile=general,
         profiles={folder.path: _profile_for(folder, settings) or general for folder in settings.folders},
+    )
+
+
+def _registry(settings: Settings, stages: Sequence[Stage]) -> Registry:
+    """Return the registry; an empty one where no stage is answered by any of its entries."""
+    if not stages:
+        return Registry(source="the settings", hash="", entries=())
+    if settings.registry is None and settings.use_registry is False:
+        lacking = ", ".join(f"{STAGE_WORDS[stage]}_model" for stage in stages)
+        raise ConfigurationError(
+            f"the registry is not to be used, and no model is named for the {' and the '.join(stages)}: "
+            f"set model (--model), or {lacking}"
+        )
+    return load_registry(registry_of(settings))
+
+
+def _explicit(settings: Settings) -> dict[Stage, Entry]:
+    """Return the entries of the stages whose models are named without a registry."""
+    entries: dict[Stage, Entry] = {}
+    for stage, word in STAGE_WORDS.items():
+        model = getattr(settings, f"{word}_model") or settings.model
+        if model and not getattr(settings, f"{word}_registry_model"):
+            entries[stage] = unregistered(
+                backend=getattr(settings, f"{word}_backend") or settings.backend,
+                base_url=getattr(settings, f"{word}_base_url") or settings.base_url,
+                model=model,
+                key=API_KEY if _has_key(settings) else None,
+            )
+    return entries
+
+
+def _told_apart(entries: dict[Stage, Entry], taken: Collection[str]) -> dict[Stage, Entry]:
+    """Return entries of which each has a name of its own: one model may answer in two places."""
+    places = {(entry.name, entry.backend, entry.endpoints) for entry in entries.values()}
+    names = Counter([*taken, *(name for name, _, _ in places)])
+    return {
+        stage: entry.evolve(name=f"{entry.name} at {entry.backend} {entry.endpoints[0]}")
+        if names[entry.name] > 1
+        else entry
+        for stage, entry in entries.items()
+    }
+
+
+def _registered(settings: Settings, registry: Registry, stages: Sequence[Stage]) -> dict[Stage, Entry]:
+    """Return the entries of the stages that the registry answers: the one that is named, or by its role."""
+    named = {
+        stage: name for stage in stages if (name := getattr(settings, f"{STAGE_WORDS[stage]}_registry_model"))
+    }
+    roles = {
+        stage: role for stage, role in roles_of(settings).items() if stage in stages and stage not in named
+    }
+    # A name is looked up as one that stands in is: it need not carry the role.
+    return {**resolve_roles(roles, registry), **resolve_names(named, registry)}
+
+
+def _patient(entry: Entry, settings: Settings) -> Entry:
+    """Return an entry whose requests may take as long as the settings say, if they say anything."""
+    if settings.timeout is None:
+        return entry
+    return entry.evolve(timeouts=entry.timeouts.evolve(stage=settings.timeout))
+
+
+def keys_of(settings: Settings, environ: Mapping[str, str]) -> Keys:
+    """Return where the keys of servers are looked up: in the environment, and in the settings."""
+    key = {API_KEY: settings.api_key.get_secret_value()} if _has_key(settings) else {}
+    return Keys({**environ, **key})
+
+
+def _has_key(settings: Settings) -> bool:
+    return settings.api_key.get_secret_value() not in NO_KEYS
+
+
+def profile_named(name: str, settings: Settings) -> Profile:
+    """Return the profile of this id or name, with the sampling that the settings say.
+
+    Raises:
+        ConfigurationError: there is no such profile, or it is broken.
+    """
+    return adjusted(
+        load_profile(name, directories=own_profiles(settings)),
+        max_tokens=settings.max_new_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
     )
 
 
@@ -125,7 +228,7 @@ def _profile_for(folder: FolderSettings, settings: Settings) -> Profile | None:
     if folder.prompt_profile is None:
         return None
     try:
-        return load_profile(folder.prompt_profile, directories=own_profiles(settings))
+        return profile_named(folder.prompt_profile, settings)
     except ConfigurationError as error:
         raise ConfigurationError(f"folders: {folder.path}: {error}") from error
 

@@ -52,17 +52,15 @@ from tagger_daemon.model import (
 )
 from tagger_daemon.pipeline import Steps, Tools, converse, process, recognised
 from tagger_daemon.service.clock import local_now
-from tagger_daemon.service.parts import Cast, cast, make_asker, own_profiles, policies
+from tagger_daemon.service.parts import Cast, cast, keys_of, make_asker, policies, profile_named
 from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.settings import Settings
 from tagger_daemon.vision.asker import Chat
 from tagger_daemon.vision.consents import Consents, Disclosure
 from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry, Profile
 from tagger_daemon.vision.image import Preparer
-from tagger_daemon.vision.keys import Keys
 from tagger_daemon.vision.loader import Loader
 from tagger_daemon.vision.pool import Pool
-from tagger_daemon.vision.profile import load_profile
 from tagger_daemon.vision.verifier import Verifier, show_canary
 
 #: What stands for the answers where nobody is asked.
@@ -140,7 +138,7 @@ async def preview(
     """
     who = cast(settings)
     if profile is not None:
-        chosen = load_profile(profile, directories=own_profiles(settings))
+        chosen = profile_named(profile, settings)
         who = who.evolve(profile=chosen, profiles={})
     photo = _photo(settings, path)
     async with AsyncExitStack() as stack:
@@ -219,7 +217,7 @@ def _store(stack: AsyncExitStack, settings: Settings) -> MetadataStore:
 async def _servers(
     stack: AsyncExitStack, settings: Settings, who: Cast, *, use_loader: bool, environ: Mapping[str, str]
 ) -> Pool:
-    keys, consents = Keys(environ), Consents(settings.remote)
+    keys, consents = keys_of(settings, environ), Consents(settings.remote)
     pool = Pool(who.distinct, keys=keys, consents=consents, verify=Verifier().verify, prove=show_canary)
     stack.push_async_callback(pool.close)
     if use_loader:

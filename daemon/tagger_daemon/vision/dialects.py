@@ -106,13 +106,13 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
 }
 
 #: Backends whose name is not their dialect's; what is in neither is a compatible server.
-_BACKENDS: Final = {"gguf": "llama-server", "llamacpp": "llama-server", "llama.cpp": "llama-server"}
+BACKENDS: Final = {"gguf": "llama-server", "llamacpp": "llama-server", "llama.cpp": "llama-server"}
 
 
 def dialect_of(backend: str) -> str:
     """Return the dialect of a backend for which the registry names none."""
     backend = backend.lower()
-    return backend if backend in DIALECTS else _BACKENDS.get(backend, "compatible")
+    return backend if backend in DIALECTS else BACKENDS.get(backend, "compatible")
 
 
 def confirmed_digest(entry: Entry) -> str:

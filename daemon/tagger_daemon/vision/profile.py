@@ -18,6 +18,7 @@ output = "text"                 or "json"; of keywords "lines" or "json"
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -77,6 +78,23 @@ def load_profile(name: str, *, directories: Sequence[Path] = ()) -> Profile:
     if found.profile is None:
         raise ConfigurationError(found.problem)
     return found.profile
+
+
+def adjusted(
+    profile: Profile, *, max_tokens: int | None, temperature: float | None, top_p: float | None
+) -> Profile:
+    """Return a profile with other sampling than its file says, in all stages; None leaves one as it is.
+
+    It has another hash then: what it gives is not what the file's gives.
+    """
+    changes = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if not changes:
+        return profile
+    return profile.evolve(
+        stages={stage: prompt.evolve(**changes) for stage, prompt in profile.stages.items()},
+        hash=short_hash(json.dumps([profile.hash, changes], sort_keys=True).encode()),
+    )
 
 
 def list_profiles(*, directories: Sequence[Path] = ()) -> tuple[Listed, ...]:

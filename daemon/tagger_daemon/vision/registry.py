@@ -293,7 +293,7 @@ def _passable(value: str) -> str:
     return value
 
 
-def _endpoint(url: str) -> str:
+def endpoint_url(url: str) -> str:
     """Return a base URL in its one form: http or https, no secrets, ending in /v1."""
     if not url.isprintable() or " " in url:
         raise ValueError("must not contain spaces or control characters")
@@ -315,7 +315,7 @@ def _endpoint(url: str) -> str:
 def _host(host: str) -> str:
     """Check a host; ImageWorks takes a whole URL here too."""
     if "://" in host:
-        return _endpoint(host)
+        return endpoint_url(host)
     if not host.isprintable() or set(host) & set("/@?# "):
         raise ValueError("must be a host name or an address")
     return host
@@ -364,7 +364,7 @@ def _command(argv: list[str]) -> list[str]:
 
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_printable)]
-Endpoint = Annotated[str, AfterValidator(_endpoint)]
+Endpoint = Annotated[str, AfterValidator(endpoint_url)]
 VariableName = Annotated[str, AfterValidator(_variable)]
 
 

@@ -46,6 +46,21 @@ def resolve_roles(roles: Mapping[Stage, str], registry: Registry) -> Mapping[Sta
     return resolved
 
 
+def resolve_names(names: Mapping[Stage, str], registry: Registry) -> Mapping[Stage, Entry]:
+    """Return the entries that are named for stages, whatever their roles.
+
+    Raises:
+        ConfigurationError: one line for each name that is not in the registry, or that cannot be asked.
+    """
+    known = {entry.name: entry for entry in registry.entries}
+    failures = [
+        problem for name in dict.fromkeys(names.values()) if (problem := _unusable(name, known, registry))
+    ]
+    if failures:
+        raise ConfigurationError("\n".join(failures))
+    return {stage: known[name] for stage, name in names.items()}
+
+
 def resolve_chains(
     entries: Mapping[Stage, Entry], fallbacks: Mapping[Stage, Sequence[str]], registry: Registry
 ) -> Mapping[Stage, tuple[Entry, ...]]:
@@ -59,17 +74,12 @@ def resolve_chains(
         ConfigurationError: one line for each name that is not in the registry, or that cannot be asked.
     """
     known = {entry.name: entry for entry in registry.entries}
-    failures: list[str] = []
-    for stage, names in fallbacks.items():
-        for name in names:
-            if name not in known:
-                failures.append(
-                    f"fallbacks.{stage}: {registry.source} has no entry {name!r}{nearest(name, known)}"
-                )
-            elif reasons := lacks(known[name]):
-                failures.append(
-                    f"fallbacks.{stage}: {name!r} {' and '.join(reasons)}; mend it, or name another entry"
-                )
+    failures = [
+        f"fallbacks.{stage}: {problem}"
+        for stage, names in fallbacks.items()
+        for name in names
+        if (problem := _unusable(name, known, registry))
+    ]
     if failures:
         raise ConfigurationError("\n".join(failures))
     chains = {
@@ -87,6 +97,15 @@ def lacks(entry: Entry) -> tuple[str, ...]:
         ("has no endpoint (serving.endpoints)", not entry.endpoints),
     )
     return tuple(reason for reason, applies in reasons if applies)
+
+
+def _unusable(name: str, known: Mapping[str, Entry], registry: Registry) -> str | None:
+    """Say why nobody of this name can be asked; None: somebody can."""
+    if name not in known:
+        return f"{registry.source} has no entry {name!r}{nearest(name, known)}"
+    if reasons := lacks(known[name]):
+        return f"{name!r} {' and '.join(reasons)}; mend it, or name another entry"
+    return None
 
 
 def _nobody(role: str, registry: Registry, carriers: list[Entry]) -> str:
