@@ -52,7 +52,7 @@ def run(
             ctx.invoked_subcommand, {**typed, "config": config, "show": show, "json": as_json}
         )
         return
-    loaded = _settled(config, typed)
+    loaded = settled(config, typed)
     if not loaded.settings.input_dirs:
         raise typer.BadParameter("say which photos: --input-dir FOLDER, as often as you like")
     # The models' libraries take most of a second to load, and the other commands do without them.
@@ -80,10 +80,10 @@ def config_show(config: ConfigOption = None, as_json: JsonOption = False, **give
 
       $program config show --json | jq -r .max_keywords.from
     """
-    shared.show_settings(_settled(config, run_options.typed(given)), as_json=as_json)
+    shared.show_settings(settled(config, run_options.typed(given)), as_json=as_json)
 
 
-def _settled(config: Path | None, typed: dict[str, Any]) -> Loaded:
+def settled(config: Path | None, typed: dict[str, Any]) -> Loaded:
     """Read the settings, with what was typed above all.
 
     Raises:

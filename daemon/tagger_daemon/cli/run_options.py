@@ -91,7 +91,7 @@ def parameters() -> Iterator[inspect.Parameter]:
 
 def typed(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that were typed, of all that a command was called with."""
-    return {key: values[key] for key in SETTINGS if values[key] is not None and values[key] != []}
+    return {key: values[key] for key in SETTINGS if values[key] not in (None, [], ())}
 
 
 def _names(key: str) -> tuple[str, ...]:
