@@ -58,11 +58,9 @@ class App(typer.Typer):
     exit statuses mean.
     """
 
-    def __init__(self, program: Program, *, name: str, text: str, **settings: Any) -> None:
+    def __init__(self, program: Program, **settings: Any) -> None:
         super().__init__(
-            name=name,
             cls=Group,
-            help=text,
             epilog=program.table,
             pretty_exceptions_enable=False,
             rich_markup_mode=None,
@@ -70,6 +68,12 @@ class App(typer.Typer):
             **settings,
         )
         self.program = program
+
+    def bare(self, function: Callable[..., Any], **settings: Any) -> None:
+        """Register what the program does without a command, or before one; its help is the program's."""
+        self.callback(cls=Group, help=self.help_of(function), epilog=self.program.table, **settings)(
+            with_version(function)
+        )
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[_F], _F]:
         """Register a command, as Typer does. In its help, `$program` is the program's name."""

@@ -8,19 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from tagger_daemon.cli import run_options, shared
-from tagger_daemon.cli.app import App, Group, start, with_debug, with_parameters, with_version
+from tagger_daemon.cli.app import App, start, with_debug, with_parameters
 from tagger_daemon.cli.choice import Contradiction, chosen, without_effect
 from tagger_daemon.cli.exits import BATCH
 from tagger_daemon.cli.run_options import name_of
 from tagger_daemon.cli.shared import ConfigOption, JsonOption
 from tagger_daemon.settings import Loaded, load
 
-app = App(
-    BATCH,
-    name=BATCH.name,
-    text="Describes the photos of folders with your own vision models, in one run.",
-)
-config_app = App(BATCH, name="config", text="The settings.", no_args_is_help=True)
+app = App(BATCH, name=BATCH.name)
+config_app = App(BATCH, help="The settings.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 
 
@@ -48,9 +44,10 @@ def run(
     """
     typed = run_options.typed(given)
     if ctx.invoked_subcommand is not None:
-        _refuse_before_command(
-            ctx.invoked_subcommand, {**typed, "config": config, "show": show, "json": as_json}
-        )
+        # They would be taken for the bare command's, and be lost.
+        if typed or config or as_json or show is not None:
+            behind = f"{BATCH.name} {ctx.invoked_subcommand} …"
+            raise typer.BadParameter(f"options of a command stand behind it: {behind}")
         return
     loaded = settled(config, typed)
     if not loaded.settings.input_dirs:
@@ -59,12 +56,6 @@ def run(
     from tagger_daemon.cli import running
 
     raise typer.Exit(running.conduct(loaded, show=show, as_json=as_json))
-
-
-def _refuse_before_command(command: str, typed: dict[str, Any]) -> None:
-    """Refuse options before a command: they would be taken for the bare command's, and be lost."""
-    if any(value for value in typed.values()):
-        raise typer.BadParameter(f"options of {command} stand behind it: {BATCH.name} {command} …")
 
 
 def config_show(config: ConfigOption = None, as_json: JsonOption = False, **given: Any) -> None:
@@ -101,9 +92,7 @@ def settled(config: Path | None, typed: dict[str, Any]) -> Loaded:
 
 
 _run = with_parameters(run, run_options.parameters())
-app.callback(cls=Group, invoke_without_command=True, help=app.help_of(run), epilog=BATCH.table)(
-    with_version(with_debug(_run))
-)
+app.bare(with_debug(_run), invoke_without_command=True)
 app.command()(_run)
 app.command("list-registry")(shared.list_registry)
 app.command()(shared.profiles)

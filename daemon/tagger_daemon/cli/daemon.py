@@ -15,7 +15,7 @@ import typer
 from tagger_daemon.backlog import store
 from tagger_daemon.cli import logs, shared
 from tagger_daemon.cli import status as status_page
-from tagger_daemon.cli.app import App, Group, start, with_version
+from tagger_daemon.cli.app import App, start
 from tagger_daemon.cli.exits import DAEMON, Exit
 from tagger_daemon.cli.shared import ConfigOption, JsonOption, read_settings
 from tagger_daemon.cli.terminal import console
@@ -26,21 +26,25 @@ from tagger_daemon.service.reporting import make_page
 from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.settings import Loaded
 
-app = App(
-    DAEMON,
-    name=DAEMON.name,
-    text="Watches photo folders and writes titles, keywords and descriptions from your own vision models.",
-    no_args_is_help=True,
-)
-config_app = App(DAEMON, name="config", text="The settings.", no_args_is_help=True)
+app = App(DAEMON, name=DAEMON.name, no_args_is_help=True)
+config_app = App(DAEMON, help="The settings.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 
 
 def root() -> None:
-    """Watches photo folders and writes titles, keywords and descriptions from your own vision models."""
+    """Watches photo folders and writes titles, keywords and descriptions from your own vision models.
+
+    Examples:
+
+      $program doctor
+
+      $program run
+
+      $program status
+    """
 
 
-app.callback(cls=Group)(with_version(root))
+app.bare(root)
 
 
 @app.command()
