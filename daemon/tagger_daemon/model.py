@@ -62,9 +62,14 @@ class Outcome(StrEnum):
     WRITTEN = "written"  #: metadata was written and read back
     UNCHANGED = "unchanged"  #: what we would have written stood there already
     PROPOSED = "proposed"  #: what would be written is kept in the ledger; the file was not touched
+    RECORDED = "recorded"  #: the models answered, which the audit tells; nothing is to be written
     UNDONE = "undone"  #: a person had our words taken back
     SKIPPED = "skipped"  #: already tagged, by a person or by us: no model was asked
     FAILED = "failed"  #: given up, see the reason
+
+
+#: Ends on which a file was not touched, and would have been: the record's marker says what it would carry.
+UNWRITTEN = frozenset({Outcome.PROPOSED, Outcome.RECORDED})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -274,6 +279,12 @@ class Policy(Value):
     keyword_root: str = ""  # our keywords stand below this one in hierarchies; "" for none
     ignore_keywords: tuple[str, ...] = ()  # shell patterns of keywords that do not make a photo a tagged one
     current: Mapping[Stage, Identity] = field(default_factory=dict)  # who would answer each stage now
+    instead: Outcome | None = None  # what a photo ends as that would be written; None: it is written
+
+    @property
+    def unwritten(self) -> Outcome | None:
+        """What a photo ends as instead of being written; None: it is written."""
+        return self.instead or (Outcome.PROPOSED if self.mode is Mode.PROPOSE else None)
 
     @property
     def stages(self) -> tuple[Stage, ...]:

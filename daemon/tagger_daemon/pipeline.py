@@ -17,6 +17,7 @@ from tagger_daemon.metadata.fields import read_name
 from tagger_daemon.metadata.ownership import judged_by, known, nothing_to_do, still_good, wanted
 from tagger_daemon.metadata.words import persons_words
 from tagger_daemon.model import (
+    UNWRITTEN,
     Annotation,
     Draft,
     Existing,
@@ -24,7 +25,6 @@ from tagger_daemon.model import (
     Fingerprint,
     Job,
     Memory,
-    Mode,
     Origin,
     Outcome,
     Photo,
@@ -212,7 +212,8 @@ async def _ask(
 ) -> Draft:
     """Ask what is missing. Raw and JPEG of one photo are asked about once: the second takes those answers."""
     photo = job.photo
-    await asyncio.to_thread(tools.metadata.check_writable, existing)
+    if tools.policy(photo).unwritten is None:
+        await asyncio.to_thread(tools.metadata.check_writable, existing)
     async with tools.alone(photo, existing.partner):
         if existing.partner is not None and draft == Draft():
             answers = await _answers_about(photo.evolve(path=existing.partner), tools)
@@ -265,9 +266,9 @@ async def _write(
     """Write the answers where `existing` says; the intention stands before the file is touched."""
     policy = tools.policy(job.photo)
     plan = await asyncio.to_thread(tools.metadata.plan, existing, draft.complete(stages), policy)
-    outcome = Outcome.WRITTEN if plan.writes else Outcome.UNCHANGED
-    if plan.writes and policy.mode is Mode.PROPOSE:
-        outcome = Outcome.PROPOSED
+    outcome = policy.unwritten or Outcome.WRITTEN
+    if not plan.writes and outcome is not Outcome.RECORDED:
+        outcome = Outcome.UNCHANGED
     record = _record(job, tools, steps, existing, outcome=outcome, plan=plan, draft=draft)
     if outcome is not Outcome.WRITTEN:
         return record
@@ -295,7 +296,7 @@ def _record(
     """Put together what is known at the end of a journey; a write adds what it left on disk."""
     writes = plan.writes if plan else ()
     written = outcome is Outcome.WRITTEN
-    stands = plan.result if plan and outcome is not Outcome.PROPOSED else existing
+    stands = plan.result if plan and outcome not in UNWRITTEN else existing
     return Record(
         id=uuid.uuid4().hex,
         photo=job.photo,

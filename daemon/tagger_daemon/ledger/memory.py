@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tagger_daemon.model import Draft, Memory, Outcome, Record
+from tagger_daemon.model import UNWRITTEN, Draft, Memory, Outcome, Record
 
 #: Records of one picture that are looked at, newest first. Each carries on what the older ones knew; more
 #: than one is needed only to step over those that know nothing.
@@ -30,7 +30,7 @@ def remember(
         places: the names under which it was written, as they are now.
         undone_at: when a person had our words taken back, if they are still to be left out.
     """
-    marked = next((record for record in history if record.outcome is not Outcome.PROPOSED), None)
+    marked = next((record for record in history if record.outcome not in UNWRITTEN), None)
     answers = Draft()
     for record in (*begun, *history):
         if record.outcome is Outcome.UNDONE:

@@ -16,6 +16,7 @@ from typing import Any
 from tagger_daemon.database import Database, Migration
 from tagger_daemon.ledger.memory import MOST_RECALLED, remember
 from tagger_daemon.model import (
+    UNWRITTEN,
     Draft,
     Fingerprint,
     Kept,
@@ -218,7 +219,7 @@ def tagged_photos(db: sqlite3.Connection, *, after: Path | None, limit: int) -> 
         "SELECT path, json_extract(body, '$.judged') AS judged, "
         "CASE WHEN content_hash IN (SELECT content_hash FROM undone) THEN NULL "
         "ELSE json_extract(body, '$.marker') END AS marker FROM record WHERE rowid IN "
-        "(SELECT max(rowid) FROM record WHERE path > ? AND stands = 1 AND outcome NOT IN (?, ?) "
+        "(SELECT max(rowid) FROM record WHERE path > ? AND stands = 1 AND outcome NOT IN (?, ?, ?) "
         "GROUP BY path ORDER BY path LIMIT ?) ORDER BY path"
     )
     start = b"" if after is None else os.fsencode(after)
@@ -228,7 +229,7 @@ def tagged_photos(db: sqlite3.Connection, *, after: Path | None, limit: int) -> 
             marker=Marker.from_plain(json.loads(row["marker"])) if row["marker"] else None,
             judged=row["judged"] or "",
         )
-        for row in db.execute(query, (start, Outcome.FAILED, Outcome.PROPOSED, limit))
+        for row in db.execute(query, (start, Outcome.FAILED, *UNWRITTEN, limit))
     ]
 
 
@@ -347,8 +348,8 @@ def latest_records(db: sqlite3.Connection) -> list[Record]:
 
 def finished_since(db: sqlite3.Connection, moment_ms: int) -> int:
     """How many photos were described since a moment (skipped and failed ones not counted)."""
-    query = "SELECT count(*) FROM record WHERE stands = 1 AND finished_at >= ? AND outcome IN (?, ?, ?)"
-    described = (Outcome.WRITTEN, Outcome.UNCHANGED, Outcome.PROPOSED)
+    query = "SELECT count(*) FROM record WHERE stands = 1 AND finished_at >= ? AND outcome IN (?, ?, ?, ?)"
+    described = (Outcome.WRITTEN, Outcome.UNCHANGED, *UNWRITTEN)
     return int(db.execute(query, (moment_ms, *described)).fetchone()[0])
 
 

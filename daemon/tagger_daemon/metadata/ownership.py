@@ -84,7 +84,9 @@ def judged_by(policy: Policy) -> str:
         for stage in policy.stages
         if stage in policy.current
     }
-    return text_hash(json.dumps([SCHEMA_VERSION, policy.mode, sources], sort_keys=True))
+    # What was measured before texts of a person's could be replaced keeps its name.
+    more = ["overwrite"] if policy.overwrite else []
+    return text_hash(json.dumps([SCHEMA_VERSION, policy.mode, sources, *more], sort_keys=True))
 
 
 def same_source(one: Identity, other: Identity) -> bool:

@@ -22,6 +22,7 @@ _MEANINGS = {
     Outcome.UNCHANGED: "already carried what would have been written",
     Outcome.SKIPPED: "already tagged, no model asked",
     Outcome.PROPOSED: "to be reviewed, nothing written",
+    Outcome.RECORDED: "described, nothing written",
     Outcome.UNDONE: "our words taken back by a person",
     Outcome.FAILED: "given up, see below",
 }
@@ -74,6 +75,8 @@ def _summary(photos: Sequence[Record]) -> str:
     ]
     if proposed := count[Outcome.PROPOSED]:
         clauses.append(f"{proposed} got proposals")
+    if recorded := count[Outcome.RECORDED]:
+        clauses.append(f"{recorded} were described and not written to")
     if undone := count[Outcome.UNDONE]:
         clauses.append(f"{undone} had our words taken back")
     failed = count[Outcome.FAILED]

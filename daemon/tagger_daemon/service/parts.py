@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from tagger_daemon.errors import ConfigurationError
-from tagger_daemon.model import Identity, Origin, Photo, Policy, Stage, Value
+from tagger_daemon.model import Identity, Origin, Outcome, Photo, Policy, Stage, Value
 from tagger_daemon.options import STAGE_WORDS
 from tagger_daemon.settings import ENV_PREFIX, FolderSettings, Settings, way_back
 from tagger_daemon.vision.asker import Asker, Chat
@@ -275,6 +275,7 @@ def _policy(settings: Settings, who: Cast, profile: Profile) -> Policy:
         keyword_root=metadata.keyword_root,
         ignore_keywords=metadata.ignore_keywords,
         current=current,
+        instead=Outcome.RECORDED if settings.no_meta else Outcome.PROPOSED if settings.dry_run else None,
     )
 
 
