@@ -337,6 +337,16 @@ def records_of(db: sqlite3.Connection, day: date) -> list[Record]:
     return [record_from_json(row["body"]) for row in db.execute(query, (day.isoformat(),))]
 
 
+def records_of_run(db: sqlite3.Connection, run: str) -> Iterator[Record]:
+    """All records of one run of the program, in the order they were finished."""
+    query = (
+        "SELECT body FROM record WHERE stands = 1 AND json_extract(body, '$.run') = ? "
+        "ORDER BY finished_at, rowid"
+    )
+    for row in db.execute(query, (run,)):
+        yield record_from_json(row["body"])
+
+
 def latest_records(db: sqlite3.Connection) -> list[Record]:
     """The newest record of every photo that was worked on, without those merely found to be tagged."""
     query = (

@@ -28,7 +28,7 @@ from tagger_daemon.metadata.exiftool import ExifTool
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Outcome
 from tagger_daemon.pipeline import Tools
-from tagger_daemon.reports.audit import AuditLog
+from tagger_daemon.reports.audit import AuditLog, daily
 from tagger_daemon.service.arrivals import Arrivals
 from tagger_daemon.service.calendar import Due, Occasion, due, upcoming
 from tagger_daemon.service.clock import local_now, new_run_id, now_ms
@@ -66,18 +66,30 @@ Watcher = Callable[[Snapshot], None]
 class Daemon:
     """One life: `run` returns when it has ended in good order, and raises when it could not go on."""
 
-    def __init__(self, settings: Settings, *, once: bool = False, watcher: Watcher | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        once: bool = False,
+        watcher: Watcher | None = None,
+        audit: AuditLog | None = None,
+        again: bool = False,
+    ) -> None:
         """Prepare; nothing is touched yet.
 
         Args:
             settings: as validated.
             once: end when every photo has met its end, instead of waiting for more.
             watcher: is shown a snapshot about once a second.
+            audit: where each end gets its line; None: a file a day in the state directory.
+            again: try photos that were given up before once more.
         """
         self.settings = settings
         self.state = StateDirectory(root=settings.state_dir)
         self._once = once
+        self._again = again
         self._watcher = watcher
+        self._given_audit = audit
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._phase = Phase.STARTING
@@ -123,7 +135,7 @@ class Daemon:
         self._backlog, self._ledger = Backlog(self._database), Ledger(self._database)
         handoffs = HandOffs(self._database)
         self._note_finished = noting(settings.folders, handoffs)
-        self._audit = AuditLog(self.state.audit)
+        self._audit = self._given_audit or daily(self.state.audit)
         metadata = self._metadata(stack)
         await asyncio.to_thread(self._recover, metadata)
 
@@ -203,6 +215,8 @@ class Daemon:
                 finished=self._note_finished,
             )
             complete_audit(self._ledger, self._audit, kinds=kinds)
+            if self._again:
+                self._backlog.retry(None, now=now_ms())
 
     def _make_crew(self, metadata: MetadataStore, preparer: Preparer, asker: Asker) -> Crew:
         settings = self.settings
