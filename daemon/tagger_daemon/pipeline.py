@@ -174,7 +174,9 @@ class Steps:
             self.seconds[step] = round(self._clock() - start, 3)
 
 
-def failed_record(job: Job, *, now: datetime, reason: str, attempts: int, steps: Steps) -> Record:
+def failed_record(
+    job: Job, *, now: datetime, reason: str, attempts: int, steps: Steps, run: str = ""
+) -> Record:
     """The record of a photo that is given up, with the answers that it got."""
     draft = steps.draft if steps.started_at else job.draft
     return Record(
@@ -189,6 +191,7 @@ def failed_record(job: Job, *, now: datetime, reason: str, attempts: int, steps:
         attempts=attempts,
         seconds=dict(steps.seconds),
         final_fingerprint=job.photo.fingerprint,
+        run=run,
     )
 
 

@@ -38,7 +38,7 @@ from tagger_daemon.model import (
     Stage,
 )
 from tagger_daemon.pipeline import Steps, Tools, process
-from tagger_daemon.reports.audit import AuditLog
+from tagger_daemon.reports.audit import AuditLog, daily
 from tagger_daemon.service.crew import Journal
 from tagger_daemon.service.pairs import Pairs
 from tagger_daemon.service.undoing import Effect, Selection, Undoer
@@ -181,6 +181,7 @@ def open_studio(root: Path, *, metadata: MetadataStore | None = None, **settings
     database = Database(root / "tagger.sqlite3", (*store.migrations(), *records.migrations()))
     try:
         with nullcontext(metadata) if metadata else open_store(**settings) as opened:
-            yield Studio(folder=folder, database=database, metadata=opened, audit=AuditLog(root / "audit"))
+            audit = AuditLog(daily(root / "audit"))
+            yield Studio(folder=folder, database=database, metadata=opened, audit=audit)
     finally:
         database.close()

@@ -28,7 +28,7 @@ from tagger_daemon.metadata.exiftool import ExifTool
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Outcome
 from tagger_daemon.pipeline import Tools
-from tagger_daemon.reports.audit import AuditLog
+from tagger_daemon.reports.audit import AuditLog, daily
 from tagger_daemon.service.arrivals import Arrivals
 from tagger_daemon.service.calendar import Due, Occasion, due, upcoming
 from tagger_daemon.service.clock import local_now, new_run_id, now_ms
@@ -124,7 +124,7 @@ class Daemon:
         self._backlog, self._ledger = Backlog(self._database), Ledger(self._database)
         handoffs = HandOffs(self._database)
         self._note_finished = noting(settings.folders, handoffs)
-        self._audit = AuditLog(self.state.audit)
+        self._audit = AuditLog(daily(self.state.audit))
         metadata = self._metadata(stack)
         await asyncio.to_thread(self._recover, metadata)
 
