@@ -118,6 +118,7 @@ class Origin(Value):
     cached_tokens: int | None = None  # of the prompt's, how many the server had from before, if it says so
     fallback_for: str = ""  # the entry that should have answered; "" where this one should
     served: str = ""  # the name under which the model was asked for; "" in records of before this was kept
+    backend: str = ""  # who serves it, as the registry says; "" in records of before this was kept
 
     @property
     def identity(self) -> Identity:
@@ -135,6 +136,15 @@ class Origin(Value):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Answer(Value):
+    """What one stage was answered."""
+
+    value: str | tuple[str, ...]  # the caption or description, or the keywords: judged, cleaned
+    origin: Origin
+    raw: str = ""  # what the model said, before it was cleaned: 20,000 characters at most, or it is no answer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Draft(Value):
     """The answers so far. Saved after every stage, so that a restart resumes at the next one."""
 
@@ -142,6 +152,7 @@ class Draft(Value):
     keywords: tuple[str, ...] | None = None  # cleaned, best first
     description: str | None = None  # a paragraph
     origins: Mapping[Stage, Origin] = field(default_factory=dict)  # one for each stage that is done
+    raw: Mapping[Stage, str] = field(default_factory=dict)  # as in `Answer`; older drafts lack it
 
     def has(self, stage: Stage) -> bool:
         """Tell whether this stage's answer is there."""
@@ -159,11 +170,16 @@ class Draft(Value):
         return Draft(
             **{stage.value: getattr(self, stage.value) for stage in kept},
             origins={stage: self.origins[stage] for stage in kept if stage in self.origins},
+            raw={stage: self.raw[stage] for stage in kept if stage in self.raw},
         )
 
-    def with_answer(self, stage: Stage, value: str | tuple[str, ...], origin: Origin) -> Draft:
+    def with_answer(self, stage: Stage, answer: Answer) -> Draft:
         """Return this draft with one more stage done."""
-        return self.evolve(**{stage.value: value}, origins={**self.origins, stage: origin})
+        return self.evolve(
+            **{stage.value: answer.value},
+            origins={**self.origins, stage: answer.origin},
+            raw={**self.raw, stage: answer.raw},
+        )
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Draft:
@@ -174,6 +190,7 @@ class Draft(Value):
             keywords=None if keywords is None else tuple(keywords),
             description=values.get("description"),
             origins={Stage(stage): Origin(**origin) for stage, origin in values.get("origins", {}).items()},
+            raw={Stage(stage): text for stage, text in values.get("raw", {}).items()},
         )
 
     def complete(self, wanted: Iterable[Stage]) -> Annotation:
@@ -425,6 +442,7 @@ class Record(Value):
     photo: Photo
     outcome: Outcome
     finished_at: str  # ISO 8601 with zone
+    started_at: str = ""  # when the journey began, likewise; "" in records of before this was kept
     reason: str | None = None  # for skipped and failed, in plain words
     target: Path | None = None  # where it was written
     original: Path | None = None  # where that file is kept as it was before; None: it is not

@@ -19,13 +19,13 @@ from tagger_daemon.metadata.words import persons_words
 from tagger_daemon.model import (
     UNWRITTEN,
     Annotation,
+    Answer,
     Draft,
     Existing,
     Facts,
     Fingerprint,
     Job,
     Memory,
-    Origin,
     Outcome,
     Photo,
     Pictures,
@@ -63,7 +63,7 @@ class Metadata(Protocol):
 class Conversation(Protocol):
     """The prompts about one picture."""
 
-    async def ask(self, stage: Stage, draft: Draft) -> tuple[str | tuple[str, ...], Origin]:
+    async def ask(self, stage: Stage, draft: Draft) -> Answer:
         """Ask one stage."""
 
 
@@ -119,6 +119,7 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
         TaggerError: of any kind but ConfigurationError; its fate says what becomes of the photo.
     """
     photo, policy = job.photo, tools.policy(job.photo)
+    steps.begin(tools.now(), job.draft)
     with steps("read"):
         await asyncio.to_thread(_check_unchanged, photo, tools)
         existing = await asyncio.to_thread(tools.metadata.read, photo)
@@ -133,6 +134,7 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
     if draft.missing(stages):
         told = existing.evolve(facts=persons_words(existing, memory, policy))
         draft = await _ask(job, tools, steps, told, draft, stages)
+    steps.draft = draft
 
     with steps("write"):
         try:
@@ -147,12 +149,19 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
 
 
 class Steps:
-    """Where one journey stands, and how long each step took."""
+    """Where one journey stands, how long each step took, and what was answered."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.current = "waiting"
         self.seconds: dict[str, float] = {}
+        self.started_at = ""  # ISO 8601 with zone
+        self.draft = Draft()
+
+    def begin(self, now: datetime, draft: Draft) -> None:
+        """Note when the journey begins, and which answers there are already."""
+        self.started_at = now.isoformat(timespec="milliseconds")
+        self.draft = draft
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
@@ -168,14 +177,17 @@ class Steps:
 def failed_record(
     job: Job, *, now: datetime, reason: str, attempts: int, steps: Steps, run: str = ""
 ) -> Record:
-    """The record of a photo that is given up."""
+    """The record of a photo that is given up, with the answers that it got."""
+    draft = steps.draft if steps.started_at else job.draft
     return Record(
         id=uuid.uuid4().hex,
         photo=job.photo,
         outcome=Outcome.FAILED,
+        started_at=steps.started_at,
         finished_at=now.isoformat(timespec="milliseconds"),
         reason=reason,
-        origins=job.draft.origins,
+        origins=draft.origins,
+        answers=draft,
         attempts=attempts,
         seconds=dict(steps.seconds),
         final_fingerprint=job.photo.fingerprint,
@@ -234,7 +246,7 @@ async def converse(
     Raises:
         TaggerError: the photo cannot be shown, or a stage has no usable answer.
     """
-    photo = job.photo
+    photo, steps.draft = job.photo, draft
     tools.admit(photo, draft.missing(stages))
     with steps("prepare"):
         await asyncio.to_thread(tools.read_through, photo.path)
@@ -244,8 +256,8 @@ async def converse(
     async with tools.seat:
         for stage in draft.missing(stages):
             with steps(stage):
-                answer, origin = await conversation.ask(stage, draft)
-                draft = draft.with_answer(stage, answer, origin)
+                draft = draft.with_answer(stage, await conversation.ask(stage, draft))
+                steps.draft = draft
                 await tools.journal.save_draft(job, draft)
     return draft
 
@@ -304,6 +316,7 @@ def _record(
         id=uuid.uuid4().hex,
         photo=job.photo,
         outcome=outcome,
+        started_at=steps.started_at,
         finished_at=tools.now().isoformat(timespec="milliseconds"),
         reason=reason,
         target=existing.source if written else None,

@@ -291,6 +291,8 @@ def test_proposals_touch_no_file_and_are_written_later_without_a_request(
     (line,) = house.audit()
     assert (line["outcome"], line["metadata_written"]) == ("proposed", False)
     assert line["after"][TITLE].startswith("A test caption")
+    assert line["caption"] == line["after"][TITLE]
+    assert line["stands"]["title"] is None
     tag_once(house, metadata={"mode": "fill"})
     assert tags(photo)[TITLE] == line["after"][TITLE]
     assert len(server.chat_requests) == 3

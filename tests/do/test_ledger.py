@@ -12,7 +12,7 @@ import pytest
 from tagger_daemon.database import Database, read_only
 from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
-from tagger_daemon.model import Fingerprint, Kept, Origin, Outcome, Photo, Record, Stage
+from tagger_daemon.model import Draft, Fingerprint, Kept, Origin, Outcome, Photo, Record, Stage
 
 RECORD = Record(
     id="1",
@@ -63,6 +63,29 @@ def test_a_record_from_before_originals_were_kept_has_none() -> None:
     values = json.loads(records.record_to_json(RECORD))
     del values["original"]
     assert records.record_from_json(json.dumps(values)) == RECORD.evolve(original=None)
+
+
+ANSWERS = Draft(
+    caption="Ein Weg",
+    origins=RECORD.origins,
+    raw={Stage.CAPTION: 'Here you are: "Ein Weg" \ud83d'},
+)
+
+
+def test_what_the_models_said_is_kept_once(ledger: Ledger, database: Database) -> None:
+    record = RECORD.evolve(answers=ANSWERS)
+    assert records.record_to_json(record).count("Here you are") == 1
+    ledger.add(record)
+    assert of_day(database, date(2026, 3, 29)) == [record]
+
+
+def test_a_record_from_before_raw_answers_were_kept_has_none() -> None:
+    values = json.loads(
+        records.record_to_json(RECORD.evolve(answers=ANSWERS, started_at="2026-03-29T23:58:00Z"))
+    )
+    del values["answers"]["raw"], values["started_at"], values["origins"]["caption"]["backend"]
+    answers = ANSWERS.evolve(raw={})
+    assert records.record_from_json(json.dumps(values)) == RECORD.evolve(answers=answers, started_at="")
 
 
 def of_day(database: Database, day: date) -> list[Record]:

@@ -113,7 +113,7 @@ def cached_stages(house: House) -> tuple[int, int, int]:
     """Of all photos, how many had each stage's prompt in the server's cache, by the audit."""
     lines = [line for line in house.audit() if line["outcome"] == "written"]
     counts = [
-        sum((line["models"][stage]["tokens"]["cached"] or 0) > 100 for line in lines)
+        sum((line["stages"][stage]["tokens"]["cached"] or 0) > 100 for line in lines)
         for stage in ("caption", "keywords", "description")
     ]
     return counts[0], counts[1], counts[2]
@@ -134,12 +134,12 @@ def test_twenty_photos_through_the_whole_daemon(tmp_path: Path, kind: str) -> No
     _, second, third = cached_stages(house)
     assert (second, third) == (PHOTOS, PHOTOS)
     told = sum(
-        line["models"][stage]["tokens"]["cached"] or 0
+        line["stages"][stage]["tokens"]["cached"] or 0
         for line in house.audit()
         for stage in ("caption", "keywords", "description")
     )
     assert cached >= told * 0.9
-    requests = sum(model["attempts"] for line in house.audit() for model in line["models"].values())
+    requests = sum(stage["attempts"] for line in house.audit() for stage in line["stages"].values())
     held(
         kind,
         f"{PHOTOS} photos, valid fields in every one; stages 2 and 3 of each from the cache",

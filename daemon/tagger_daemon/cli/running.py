@@ -1,4 +1,4 @@
-"""A batch run from its beginning to its end: what is found, whether all is there, the work, and its outcome."""
+"""A batch run from its beginning to its end: what is found, whether all is there, the work, and its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tagger_daemon.cli.exits import Exit
 from tagger_daemon.cli.outcome import Result, gather, print_result
 from tagger_daemon.cli.terminal import console
 from tagger_daemon.database import read_only
-from tagger_daemon.reports.audit import single
+from tagger_daemon.reports.audit import AuditLog, single
 from tagger_daemon.reports.totals import Totals
 from tagger_daemon.service.batch import Batch, discover, make_batch
 from tagger_daemon.service.clock import local_now
@@ -76,7 +76,9 @@ def _run(batch: Batch, found: int, *, screen: Console, show: bool) -> Result:
     async def live(watcher: Callable[[Snapshot], None]) -> None:
         # Its parts belong to the event loop that runs this.
         daemon.append(
-            Daemon(settings, once=True, watcher=watcher, audit=single(batch.output_jsonl), again=True)
+            Daemon(
+                settings, once=True, watcher=watcher, audit=AuditLog(single(batch.output_jsonl)), again=True
+            )
         )
         await daemon[0].run()
 

@@ -36,7 +36,7 @@ from tagger_daemon.metadata.merge import key
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.metadata.undo import BOOKKEEPING
 from tagger_daemon.model import NewValue, Outcome, Value
-from tagger_daemon.reports.audit import AuditLog
+from tagger_daemon.reports.audit import AuditLog, daily
 from tagger_daemon.service.clock import local_now, new_run_id, now_ms
 from tagger_daemon.service.handoff import noting
 from tagger_daemon.service.recovery import settle_intentions
@@ -156,7 +156,7 @@ def opened(settings: Settings, state: StateDirectory) -> Iterator[Undoer]:
         Backlog(database).recover_by_hand(now=now_ms())
         yield Undoer(
             database=database,
-            audit=AuditLog(state.audit),
+            audit=AuditLog(daily(state.audit)),
             metadata=metadata,
             run=new_run_id(local_now()),
             now=local_now,

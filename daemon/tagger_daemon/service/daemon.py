@@ -135,7 +135,7 @@ class Daemon:
         self._backlog, self._ledger = Backlog(self._database), Ledger(self._database)
         handoffs = HandOffs(self._database)
         self._note_finished = noting(settings.folders, handoffs)
-        self._audit = self._given_audit or daily(self.state.audit)
+        self._audit = self._given_audit or AuditLog(daily(self.state.audit))
         metadata = self._metadata(stack)
         await asyncio.to_thread(self._recover, metadata)
 

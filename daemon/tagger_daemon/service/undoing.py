@@ -281,11 +281,13 @@ class Undoer:
         raise PhotoGone(f"another picture has the name {found.path.name} now")
 
     def _record(self, effect: Effect) -> Record:
+        now = self._now().isoformat(timespec="milliseconds")
         return Record(
             id=uuid.uuid4().hex,
             photo=effect.photo,
             outcome=Outcome.UNDONE,
-            finished_at=self._now().isoformat(timespec="milliseconds"),
+            started_at=now,
+            finished_at=now,
             target=effect.found.target,
             before={read_name(write.tag): write.before for write in effect.plan.writes},
             after={read_name(write.tag): write.value for write in effect.plan.writes},
