@@ -7,7 +7,6 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -337,23 +336,34 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(FolderUnavailable, match="file"):
         AuditLog(daily(tmp_path / "file")).append(a_record())
     with pytest.raises(FolderUnavailable, match="file"):
-        write_page(tmp_path / "file", date(2025, 3, 14), "text")
+        write_page(tmp_path / "file" / "2025-03-14.md", "text")
 
 
-def test_a_page_replaces_the_earlier_one_of_its_day(tmp_path: Path) -> None:
-    write_page(tmp_path / "pages", date(2025, 3, 14), "early\n")
+def test_a_page_replaces_the_earlier_one(tmp_path: Path) -> None:
+    path = tmp_path / "pages" / "2025-03-14.md"
+    write_page(path, "early\n")
 
-    path = write_page(tmp_path / "pages", date(2025, 3, 14), "late: café\n")
+    write_page(path, "late: café\n")
 
-    assert path == tmp_path / "pages" / "2025-03-14.md"
     assert path.read_bytes() == "late: café\n".encode()
     assert list((tmp_path / "pages").iterdir()) == [path]
 
 
 def test_a_page_that_cannot_be_finished_leaves_the_earlier_one(tmp_path: Path) -> None:
-    path = write_page(tmp_path, date(2025, 3, 14), "early\n")
+    path = tmp_path / "page.md"
+    write_page(path, "early\n")
 
     with a_disk_of(100), pytest.raises(FolderUnavailable):
-        write_page(tmp_path, date(2025, 3, 14), "late\n" * 100)
+        write_page(path, "late\n" * 100)
 
     assert path.read_text() == "early\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_page_does_not_take_a_folders_place(tmp_path: Path) -> None:
+    (tmp_path / "page.md").mkdir()
+
+    with pytest.raises(FolderUnavailable, match=r"page\.md cannot be written: Is a directory"):
+        write_page(tmp_path / "page.md", "text")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["page.md"]

@@ -356,6 +356,30 @@ def latest_records(db: sqlite3.Connection) -> list[Record]:
     return [record_from_json(row["body"]) for row in db.execute(query, (Outcome.SKIPPED,))]
 
 
+def newest_below(db: sqlite3.Connection, paths: Iterable[Path]) -> Iterator[Record]:
+    """Give the newest record of every photo at or below these paths, one after the other, ordered by path.
+
+    Each is about the name that its photo has now. A photo below several of the paths is given once.
+    """
+    # Names first, by their index: so no more than one record is held, and nothing has to be sorted.
+    query = (
+        "SELECT path, max(rowid) AS newest FROM record "
+        "WHERE (path = ? OR (path > ? AND path < ?)) AND stands = 1 GROUP BY path ORDER BY path"
+    )
+    for exact in _outermost(paths):
+        prefix = exact.rstrip(b"/")
+        for row in db.execute(query, (exact, prefix + b"/", prefix + b"0")):
+            (body,) = db.execute("SELECT body FROM record WHERE rowid = ?", (row["newest"],)).fetchone()
+            record = record_from_json(body)
+            yield record.evolve(photo=record.photo.evolve(path=Path(os.fsdecode(row["path"]))))
+
+
+def _outermost(paths: Iterable[Path]) -> list[bytes]:
+    """Return paths in order, without those below others."""
+    chosen = set(paths)
+    return sorted(os.fsencode(path) for path in chosen if chosen.isdisjoint(path.parents))
+
+
 def finished_since(db: sqlite3.Connection, moment_ms: int) -> int:
     """How many photos were described since a moment (skipped and failed ones not counted)."""
     query = "SELECT count(*) FROM record WHERE stands = 1 AND finished_at >= ? AND outcome IN (?, ?, ?, ?)"
