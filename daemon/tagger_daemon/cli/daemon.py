@@ -446,6 +446,7 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
       tagger-daemon doctor
     """
+    from tagger_daemon.cli import checks
     from tagger_daemon.cli import doctor as doctor_page
 
     with told():
@@ -453,7 +454,7 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         if as_json:
             typer.echo(json.dumps([finding.to_json() for finding in findings], indent=2))
         else:
-            console().print(doctor_page.render(findings))
+            console().print(checks.render(findings))
         raise typer.Exit(Exit.OK if all(finding.passed for finding in findings) else Exit.AMISS)
 
 
