@@ -23,6 +23,7 @@ _MEANINGS = {
     Outcome.SKIPPED: "already tagged, no model asked",
     Outcome.PROPOSED: "to be reviewed, nothing written",
     Outcome.UNDONE: "our words taken back by a person",
+    Outcome.REFUSED: "a person refused what was proposed",
     Outcome.FAILED: "given up, see below",
 }
 
@@ -76,6 +77,8 @@ def _summary(photos: Sequence[Record]) -> str:
         clauses.append(f"{proposed} got proposals")
     if undone := count[Outcome.UNDONE]:
         clauses.append(f"{undone} had our words taken back")
+    if refused := count[Outcome.REFUSED]:
+        clauses.append(f"{refused} had their proposals refused")
     failed = count[Outcome.FAILED]
     return f"{clauses[0]}: {', '.join(clauses[1:])}, and {failed or 'none'} failed."
 

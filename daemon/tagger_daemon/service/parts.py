@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tagger_daemon.errors import ConfigurationError
-from tagger_daemon.model import Identity, Origin, Photo, Policy, Stage, Value
+from tagger_daemon.model import Identity, Mode, Origin, Photo, Policy, Stage, Value
 from tagger_daemon.settings import FolderSettings, Settings, way_back
 from tagger_daemon.vision.asker import Asker, Chat
 from tagger_daemon.vision.dialects import confirmed_digest
@@ -132,9 +132,14 @@ def _profile_for(folder: FolderSettings, settings: Settings) -> Profile | None:
 
 def policies(settings: Settings, who: Cast) -> Policies:
     """Say what may be written into which photo, and who would write it now."""
+    reviewed = {folder.path for folder in settings.folders if folder.review}
+    folders = {folder: _policy(settings, who, profile) for folder, profile in who.profiles.items()}
     return Policies(
         general=_policy(settings, who, who.profile),
-        folders={folder: _policy(settings, who, profile) for folder, profile in who.profiles.items()},
+        folders={
+            folder: policy.evolve(mode=Mode.PROPOSE) if folder in reviewed else policy
+            for folder, policy in folders.items()
+        },
     )
 
 

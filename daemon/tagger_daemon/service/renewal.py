@@ -82,10 +82,14 @@ class Renewal:
             last = end
 
     def _proposed(self, after: Path | None) -> tuple[Path | None, list[Path]]:
-        """Return the next photos for which something was proposed, and the last one of them."""
+        """Return those of the next photos with a proposal that may be written now, and the last one of them.
+
+        What a person has begun to decide about, or refused, is not among them.
+        """
         with read_only(self._database) as db:
             paths = records.proposed_photos(db, after=after, limit=BATCH)
-        return (paths[-1] if paths else None), paths
+        meant = [path for path in paths if self._policy_at(path).mode is not Mode.PROPOSE]
+        return (paths[-1] if paths else None), meant
 
     def _stale(self, after: Path | None) -> tuple[Path | None, list[Path]]:
         """Return those of the next photos whose words are stale, and the last one that was looked at."""
@@ -96,6 +100,8 @@ class Renewal:
 
     def _is_stale(self, one: records.Tagged) -> bool:
         policy = self._policy_at(one.path)
+        if policy.mode is not Mode.REFRESH:
+            return False
         # One that was measured by these very models needs no second look, whatever its marker says: what they
         # would write may be in fields that a person has.
         return one.marker is not None and one.judged != judged_by(policy) and is_stale(one.marker, policy)
