@@ -476,6 +476,7 @@ class Record(Value):
     answers: Draft = Draft()  # what the models said
     undoes: tuple[str, ...] = ()  # ids of the records that were taken back
     undone_words: tuple[str, ...] = ()  # the keywords that were taken back; empty: all that the records wrote
+    by_hand: tuple[str, ...] = ()  # keywords of a person's that were written with ours
     proposal: str = ""  # id of the proposal that a person's review of made this of, or that is under review
 
 

@@ -409,6 +409,7 @@ def record_from_json(text: str) -> Record:
             "answers": Draft.from_plain({"origins": values["origins"], **values.get("answers", {})}),
             "undoes": tuple(values.get("undoes", ())),
             "undone_words": tuple(values.get("undone_words", ())),
+            "by_hand": tuple(values.get("by_hand", ())),
         }
     )
 

@@ -63,6 +63,7 @@ class _Layer(Value):
     ours: frozenset[str] = frozenset()  # a list's entries that are ours since, as they are spelt
     changed: bool = True  # False: the write left this list as it was
     theirs: bool = False  # a text that a person put in the place of ours before it was written: it stays
+    by_hand: frozenset[str] = frozenset()  # keys of the keywords that a person added to ours: they stay
 
 
 _Stack = tuple[_Layer, ...]
@@ -167,6 +168,7 @@ def _stacks(history: Sequence[Record]) -> dict[str, _Stack]:
                 after=str(value) if isinstance(value, int) else value,
                 changed=tag in after,
                 theirs=_is_theirs(record, tag, value),
+                by_hand=_keys(_forms(record.by_hand)),
             )
             below = stacks.get(tag, ())
             stacks[tag] = (*below, layer.evolve(ours=_ours(record, tag, layer, below)))
@@ -309,7 +311,7 @@ def _list_below(
     order. Else a person has changed the list: their changes stay, and entries go and come one by one.
     """
     while stack and stack[-1].id in ids and (not stack[-1].changed or _tuple(stack[-1].after) == value):
-        value = _tuple(stack[-1].before) if stack[-1].changed else value
+        value = _found_by(stack[-1]) if stack[-1].changed else value
         stack = stack[:-1]
     staying = _staying(stack, ids)
     doomed = _claimed(stack, ids) - staying
@@ -323,6 +325,13 @@ def _list_below(
         back[:0] = [entry for entry in _tuple(layer.before) if spelling(entry) in returning]
     result = (*kept, *distinct(back, _keys(kept)))
     return result, (owned - doomed | _spelt(back)) & _spelt(result)
+
+
+def _found_by(layer: _Layer) -> tuple[str, ...]:
+    """Return what a write found in a list, and what a person put there with it."""
+    before = _tuple(layer.before)
+    by_hand = (entry for entry in _tuple(layer.after) if key(_last(entry)) in layer.by_hand)
+    return (*before, *distinct(by_hand, _keys(before)))
 
 
 def _claimed(stack: _Stack, ids: frozenset[str]) -> frozenset[str]:

@@ -391,6 +391,7 @@ class Applier:
             notes=plan.existing.notes,
             created=written and plan.existing.source_fingerprint is None,
             marker=marker,
+            by_hand=tuple(word.word for word in effect.seen.review.words if word.verdict is Verdict.ADD),
             rejected=marker.rejected if marker else plan.existing.rejected,
         )
 
@@ -537,8 +538,8 @@ def _parsed(raw: bytes) -> dict[str, Any] | None:
         raise ReviewRefused("it is no JSON object")
     if said.get("outcome") != Outcome.PROPOSED:
         return None
-    if not isinstance(said.get("id"), str):
-        raise ReviewRefused("its `id` is missing, or no text")
+    if not isinstance(said.get("id"), str) or not said["id"].isascii():
+        raise ReviewRefused("its `id` is missing, or none of ours")
     for name in (Part.CAPTION, Part.DESCRIPTION):
         if not isinstance(said.get(name, ""), str | None):
             raise ReviewRefused(f"its `{name}` is no text")
