@@ -64,6 +64,7 @@ class Outcome(StrEnum):
     PROPOSED = "proposed"  #: what would be written is kept in the ledger; the file was not touched
     RECORDED = "recorded"  #: the models answered, which the audit tells; nothing is to be written
     UNDONE = "undone"  #: a person had our words taken back
+    REFUSED = "refused"  #: a person refused all that was proposed; the file was not touched
     SKIPPED = "skipped"  #: already tagged, by a person or by us: no model was asked
     FAILED = "failed"  #: given up, see the reason
 
@@ -217,6 +218,37 @@ class Annotation(Value):
     keywords: tuple[str, ...] | None
     description: str | None
     origins: Mapping[Stage, Origin]
+    by_hand: Draft = Draft()  # a person's words: texts in place of the models', keywords beside theirs
+    refused: Draft = Draft()  # what a person refused of the models' answers: not written, never again
+
+
+class Verdict(StrEnum):
+    """What a person says of a part of a proposal."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+    EDIT = "edit"  #: accepted, in other words
+    ADD = "add"  #: a keyword that no model named
+
+
+class Part(StrEnum):
+    """What of a proposal a decision is about; the more particular one counts more."""
+
+    PHOTO = "photo"  #: all of it
+    CAPTION = "caption"
+    KEYWORDS = "keywords"  #: all of them
+    DESCRIPTION = "description"
+    KEYWORD = "keyword"  #: a single one
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision(Value):
+    """What a person decided about one part of a proposal."""
+
+    part: Part
+    verdict: Verdict
+    word: str = ""  # the keyword, as it was spelt; "" where it is not about a single one
+    text: str = ""  # the person's text, for EDIT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -318,6 +350,13 @@ class Memory(Value):
     rejected: tuple[str, ...] = ()  # keywords that a person removed or refused
     undone_at: str | None = None  # when a person had our words taken back, if nothing was written since
     answers: Draft = Draft()  # the newest answers about this very picture
+    refused_at: str | None = None  # when a person refused all that was proposed, if that still counts
+    review: str = ""  # id of the proposal that a person has begun to decide about; "" for none
+
+    @property
+    def left_alone(self) -> bool:
+        """Whether a person has said something that no journey may pass over."""
+        return bool(self.undone_at or self.refused_at or self.review)
 
 
 TagValue = str | tuple[str, ...]  # what stands in a tag: a text, or a list
@@ -466,6 +505,8 @@ class Record(Value):
     answers: Draft = Draft()  # what the models said
     undoes: tuple[str, ...] = ()  # ids of the records that were taken back
     undone_words: tuple[str, ...] = ()  # the keywords that were taken back; empty: all that the records wrote
+    by_hand: tuple[str, ...] = ()  # keywords of a person's that were written with ours
+    proposal: str = ""  # id of the proposal that a person's review of made this of, or that is under review
 
 
 def text_hash(text: str) -> str:

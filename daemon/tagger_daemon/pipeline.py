@@ -124,10 +124,11 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
         await asyncio.to_thread(_check_unchanged, photo, tools)
         existing = await asyncio.to_thread(tools.metadata.read, photo)
         existing, memory = await recognised(existing, tools)
-    # What was taken back stays so, also where answers were left that had not been written yet.
-    at_the_beginning = job.draft == Draft() or memory.undone_at is not None
+    # What was taken back or refused stays so, also where answers were left that had not been written yet.
+    at_the_beginning = job.draft == Draft() or memory.left_alone
     if at_the_beginning and (reason := nothing_to_do(existing, memory, policy)):
-        return _record(job, tools, steps, existing, outcome=Outcome.SKIPPED, reason=reason)
+        skipped = _record(job, tools, steps, existing, outcome=Outcome.SKIPPED, reason=reason)
+        return skipped.evolve(proposal=memory.review)
 
     stages = wanted(existing, policy)
     draft = job.draft if job.draft != Draft() else still_good(memory.answers, policy)
@@ -214,7 +215,7 @@ async def recognised(existing: Existing, tools: Tools) -> tuple[Existing, Memory
     if claimed:
         memory = await tools.journal.recall(claimed)
         seen = known(existing, memory)
-        if memory.undone_at is None and nothing_to_do(seen, memory, tools.policy(existing.photo)):
+        if not memory.left_alone and nothing_to_do(seen, memory, tools.policy(existing.photo)):
             return seen, memory
     content = await asyncio.to_thread(tools.metadata.content_hash, existing.photo)
     if content != claimed:

@@ -17,6 +17,7 @@ from tagger_daemon.backlog import store
 from tagger_daemon.cli import logs
 from tagger_daemon.cli import status as status_page
 from tagger_daemon.cli.exits import TABLE, Exit, told
+from tagger_daemon.cli.review import review_group
 from tagger_daemon.cli.terminal import console
 from tagger_daemon.database import Database, read_only
 from tagger_daemon.ledger import records
@@ -35,6 +36,9 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="The settings.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app, name="config")
+app.add_typer(
+    review_group("tagger-daemon", lambda config: _load(config).settings), name="review", epilog=TABLE
+)
 
 ConfigOption = Annotated[
     Path | None,

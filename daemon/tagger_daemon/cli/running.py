@@ -94,6 +94,13 @@ def _run(batch: Batch, found: int, *, screen: Console, show: bool) -> Result:
         asyncio.run(live(Lines(found, write=lambda line: print(line, file=sys.stderr, flush=True))))
     state = StateDirectory(root=settings.state_dir)
     with read_only(state.database) as db:
-        make_batch_page(db, batch.summary, [folder.path for folder in settings.folders], now=local_now())
+        make_batch_page(
+            db,
+            batch.summary,
+            inputs=batch.inputs,
+            now=local_now(),
+            dry_run=settings.dry_run,
+            no_meta=settings.no_meta,
+        )
     problems = tuple(state.read_status().get("problems", ()))
     return gather(state, run=daemon[0].run_id, found=found, problems=problems)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tagger_daemon.database import Database, Migration
+from tagger_daemon.errors import LeaseLost, PhotoChanged
+from tagger_daemon.ledger.decisions import refused_at, settle, under_review
 from tagger_daemon.ledger.memory import MOST_RECALLED, remember
 from tagger_daemon.model import (
     UNWRITTEN,
@@ -38,6 +40,7 @@ def migrations() -> tuple[Migration, ...]:
     return (
         Migration(name="ledger-1", sql=_file("schema.sql")),
         Migration(name="ledger-undone", sql=_file("undone.sql")),
+        Migration(name="ledger-review", sql=_file("review.sql")),
     )
 
 
@@ -57,17 +60,31 @@ class Ledger:
         If the process dies between the replacing and the finishing, `intended` is how the next one finds out
         that a file carries our words, and which words stood there before. A new intention replaces an older
         one for the same photo: what still has to be written was not written then.
+
+        Raises:
+            PhotoChanged: a person has begun to decide, meanwhile, about what was proposed for this picture.
         """
         with self._database.transaction() as db:
+            if record.outcome is Outcome.WRITTEN and not record.proposal and record.content_hash:
+                content = record.content_hash
+                if under_review(db, content) or refused_at(db, content):
+                    raise PhotoChanged(f"{record.photo.path.name}: a review of it has begun")
             db.execute("DELETE FROM record WHERE path = ? AND stands = 0", (os.fsencode(record.photo.path),))
             self._put(record, stands=False)
 
     def add(self, record: Record) -> None:
         """Keep a record, in place of its intention if there was one.
 
-        Inside the transaction that finishes the job, both stand or neither.
+        Inside the transaction that finishes the job, both stand or neither. A review that it ends is over.
+
+        Raises:
+            LeaseLost: it is a proposal, and a person has begun, meanwhile, to decide about the one before.
         """
-        self._put(record, stands=True)
+        with self._database.transaction() as db:
+            if record.outcome is Outcome.PROPOSED and under_review(db, record.content_hash or ""):
+                raise LeaseLost(f"{record.photo.path.name}: a review of it has begun")
+            self._put(record, stands=True)
+            settle(db, record)
 
     def _put(self, record: Record, *, stands: bool) -> None:
         moment = datetime.fromisoformat(record.finished_at)
@@ -185,6 +202,8 @@ def memory_of(db: sqlite3.Connection, content_hash: str) -> Memory:
         begun=history[:begun],
         places=frozenset(Path(os.fsdecode(row["path"])) for row in places),
         undone_at=None if undone is None else str(undone["at"]),
+        refused_at=refused_at(db, content_hash),
+        review=under_review(db, content_hash),
     )
 
 
@@ -205,6 +224,7 @@ class Tagged(Value):
     path: Path
     marker: Marker | None  # what it said then; None: none of our words stood there
     judged: str  # by which models and prompts it was measured then
+    left_alone: bool = False  # a person took our words back, or refused them
 
 
 def tagged_photos(db: sqlite3.Connection, *, after: Path | None, limit: int) -> list[Tagged]:
@@ -218,7 +238,9 @@ def tagged_photos(db: sqlite3.Connection, *, after: Path | None, limit: int) -> 
     query = (
         "SELECT path, json_extract(body, '$.judged') AS judged, "
         "CASE WHEN content_hash IN (SELECT content_hash FROM undone) THEN NULL "
-        "ELSE json_extract(body, '$.marker') END AS marker FROM record WHERE rowid IN "
+        "ELSE json_extract(body, '$.marker') END AS marker, "
+        "content_hash IN (SELECT content_hash FROM undone UNION SELECT content_hash FROM refused) "
+        "AS left_alone FROM record WHERE rowid IN "
         "(SELECT max(rowid) FROM record WHERE path > ? AND stands = 1 AND outcome NOT IN (?, ?, ?) "
         "GROUP BY path ORDER BY path LIMIT ?) ORDER BY path"
     )
@@ -228,20 +250,32 @@ def tagged_photos(db: sqlite3.Connection, *, after: Path | None, limit: int) -> 
             path=Path(os.fsdecode(row["path"])),
             marker=Marker.from_plain(json.loads(row["marker"])) if row["marker"] else None,
             judged=row["judged"] or "",
+            left_alone=bool(row["left_alone"]),
         )
         for row in db.execute(query, (start, Outcome.FAILED, *UNWRITTEN, limit))
     ]
 
 
-def proposed_photos(db: sqlite3.Connection, *, after: Path | None, limit: int) -> list[Path]:
-    """The next photos by their names for which something was proposed, and nothing was done since."""
+def unwritten_photos(db: sqlite3.Connection, *, after: Path | None, limit: int) -> list[tuple[Path, Outcome]]:
+    """The next photos by their names whose words were proposed or told, and nothing done or said since.
+
+    Args:
+        db: a connection, that may be a read-only one.
+        after: the last one that was given before; None: from the first on.
+        limit: so many at most.
+    """
     query = (
-        "SELECT DISTINCT path FROM record AS proposed WHERE outcome = 'proposed' AND stands = 1 AND path > ? "
-        "AND NOT EXISTS (SELECT 1 FROM record WHERE record.path = proposed.path AND record.stands = 1 "
-        "AND record.rowid > proposed.rowid AND record.outcome <> ?) ORDER BY path LIMIT ?"
+        "SELECT path, 'proposed' AS outcome FROM open_proposal WHERE path > ? "
+        "AND NOT EXISTS (SELECT 1 FROM decision WHERE decision.content_hash = open_proposal.content_hash) "
+        "AND NOT EXISTS (SELECT 1 FROM refused WHERE refused.content_hash = open_proposal.content_hash) "
+        "UNION SELECT path, 'recorded' FROM record AS told "
+        "WHERE outcome = 'recorded' AND stands = 1 AND path > ? AND NOT EXISTS ("
+        "SELECT 1 FROM record AS later WHERE later.path = told.path AND later.rowid > told.rowid "
+        "AND later.stands = 1 AND later.outcome <> 'failed') ORDER BY path LIMIT ?"
     )
     start = b"" if after is None else os.fsencode(after)
-    return [Path(os.fsdecode(row["path"])) for row in db.execute(query, (start, Outcome.FAILED, limit))]
+    rows = db.execute(query, (start, start, limit))
+    return [(Path(os.fsdecode(row["path"])), Outcome(row["outcome"])) for row in rows]
 
 
 def written_photos(
@@ -424,6 +458,7 @@ def record_from_json(text: str) -> Record:
             "answers": Draft.from_plain({"origins": values["origins"], **values.get("answers", {})}),
             "undoes": tuple(values.get("undoes", ())),
             "undone_words": tuple(values.get("undone_words", ())),
+            "by_hand": tuple(values.get("by_hand", ())),
         }
     )
 

@@ -114,6 +114,10 @@ def nothing_to_do(existing: Existing, memory: Memory, policy: Policy) -> str | N
         return (
             f"its words were taken back on {memory.undone_at[:10]}; `retry --undone` lets it be tagged again"
         )
+    if memory.refused_at is not None:
+        return f"a person refused what was proposed on {memory.refused_at[:10]}; `review reset` lifts that"
+    if memory.review:
+        return "a review of it is under way"
     marker = existing.marker
     if marker is not None:
         if policy.mode is Mode.REFRESH and is_stale(marker, policy):

@@ -26,6 +26,7 @@ _MEANINGS = {
     Outcome.PROPOSED: "to be reviewed, nothing written",
     Outcome.RECORDED: "described, nothing is to be written",
     Outcome.UNDONE: "our words taken back by a person",
+    Outcome.REFUSED: "a person refused what was proposed",
     Outcome.FAILED: "given up, see below",
 }
 
@@ -62,6 +63,8 @@ def sentence(count: Counts) -> str:
         clauses.append(f"{recorded} were described and not written to")
     if undone := count[Outcome.UNDONE]:
         clauses.append(f"{undone} had our words taken back")
+    if refused := count[Outcome.REFUSED]:
+        clauses.append(f"{refused} had their proposals refused")
     failed = count[Outcome.FAILED]
     return f"{clauses[0]}: {', '.join(clauses[1:])}, and {failed or 'none'} failed."
 

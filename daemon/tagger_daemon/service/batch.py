@@ -37,6 +37,15 @@ class Batch(Value):
     summary: Path  # absolute
 
     @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The folders and photos that it is about."""
+        return tuple(
+            path
+            for folder in self.settings.folders
+            for path in ([folder.path / name for name in folder.only] or [folder.path])
+        )
+
+    @property
     def outputs(self) -> tuple[Path, Path]:
         """The files that a run writes, besides photos."""
         return self.output_jsonl, self.summary

@@ -26,7 +26,7 @@ from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
 from tagger_daemon.metadata.exiftool import ExifTool
 from tagger_daemon.metadata.store import MetadataStore
-from tagger_daemon.model import Outcome
+from tagger_daemon.model import Record
 from tagger_daemon.pipeline import Tools
 from tagger_daemon.reports.audit import AuditLog, daily
 from tagger_daemon.service.arrivals import Arrivals
@@ -38,7 +38,13 @@ from tagger_daemon.service.heart import Heart
 from tagger_daemon.service.notify import Notifier
 from tagger_daemon.service.pairs import Pairs
 from tagger_daemon.service.parts import cast, check_folders, keys_of, make_asker, policies
-from tagger_daemon.service.recovery import complete_audit, settle_intentions, sweep_folders, take_up
+from tagger_daemon.service.recovery import (
+    complete_audit,
+    is_by_hand,
+    settle_intentions,
+    sweep_folders,
+    take_up,
+)
 from tagger_daemon.service.renewal import Renewal
 from tagger_daemon.service.reporting import make_page
 from tagger_daemon.service.snapshot import Phase, Snapshot, take_snapshot
@@ -199,9 +205,11 @@ class Daemon:
         return metadata
 
     def _recover(self, metadata: MetadataStore) -> None:
-        with self.state.undoing() as alone:
-            # What an `undo` has in hand is left to it: copies, rows, intentions, lines.
-            kinds = tuple(kind for kind in Outcome if alone or kind is not Outcome.UNDONE)
+        with self.state.by_hand() as alone:
+            # What an `undo` or a review has in hand is left to it: copies, rows, intentions, lines.
+            def mine(record: Record) -> bool:
+                return alone or not is_by_hand(record)
+
             if alone:
                 sweep_folders([folder.path for folder in self.settings.folders])
             take_up(self._database, self._backlog, self._ledger, by_hand=not alone)
@@ -211,10 +219,10 @@ class Daemon:
                 self._ledger,
                 metadata,
                 now=now_ms(),
-                kinds=kinds,
+                mine=mine,
                 finished=self._note_finished,
             )
-            complete_audit(self._ledger, self._audit, kinds=kinds)
+            complete_audit(self._ledger, self._audit, mine=mine)
             if self._again:
                 self._backlog.retry(None, now=now_ms())
 
