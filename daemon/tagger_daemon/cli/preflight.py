@@ -357,7 +357,7 @@ async def _listing(client: ChatClient, folders: Iterable[FolderSettings], consen
 
 
 def _started(entry: Entry) -> str:
-    return f"{checks.command(entry, by='the run')}; what it serves, text and vision are looked at then"
+    return f"{checks.command(entry, by='the run')}; what it serves, and whether it sees, is looked at then"
 
 
 def _judged(endpoints: Sequence[list[Finding]], *, stands_in: bool) -> Iterator[Finding]:
