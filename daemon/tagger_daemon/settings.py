@@ -383,6 +383,7 @@ def load(
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
     start: Path | None = None,
+    program: str = "tagger-daemon",
 ) -> Loaded:
     """Read every source and validate the outcome.
 
@@ -392,6 +393,7 @@ def load(
         environ: the process environment; `os.environ` unless a test says otherwise. Values with our prefix
             are always taken from `os.environ`.
         start: where the search for a pyproject.toml begins; the current folder by default.
+        program: whose state directory it is where none is set.
 
     Raises:
         ConfigurationError: names each bad key, where it stands, and the nearest right spelling.
@@ -399,7 +401,7 @@ def load(
     environ = os.environ if environ is None else environ
     file = _configuration_file(config, environ)
     layers = [
-        Layer(name="default", values={"state_dir": _default_state_dir(environ)}),
+        Layer(name="default", values={"state_dir": _default_state_dir(environ, program)}),
         *_pyproject_layer(start or Path.cwd()),
         *([_layer(str(file), _read_toml(file))] if file else []),
         _environment_layer(),
@@ -427,11 +429,11 @@ def _configuration_file(config: Path | None, environ: Mapping[str, str]) -> Path
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _default_state_dir(environ: Mapping[str, str]) -> Path:
+def _default_state_dir(environ: Mapping[str, str], program: str) -> Path:
     # systemd hands over a colon-separated list; ours has one element.
     if given := environ.get("STATE_DIRECTORY"):
         return Path(given.split(":")[0])
-    return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state", "tagger-daemon")
+    return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state", program)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

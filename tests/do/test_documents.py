@@ -14,8 +14,8 @@ import typer
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, SecretStr
 
-from tagger_daemon.cli.daemon import app
-from tagger_daemon.cli.exits import Exit
+from tagger_daemon.cli import batch, daemon, run_options
+from tagger_daemon.cli.exits import BATCH, DAEMON, Exit, Program
 from tagger_daemon.errors import TaggerError
 from tagger_daemon.model import JobState, Origin, Outcome, Photo, Record, Stage
 from tagger_daemon.reports.audit import audit_line
@@ -30,6 +30,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 AUDIT = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+BATCHES = (ROOT / "docs" / "batch.md").read_text(encoding="utf-8")
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "ARCHITECTURE.md",
@@ -81,22 +82,49 @@ def commands(group: typer.Typer, name: str) -> Iterator[str]:
         yield from commands(inner.typer_instance, f"{name} {inner.name}")
 
 
+COMMANDS = [*commands(daemon.app, DAEMON.name), *commands(batch.app, BATCH.name)]
+
+
 def test_every_command_has_its_row_and_every_row_its_command() -> None:
     told = {quoted(row)[0] for row in table(README, "Command")}
-    assert told == set(commands(app, "tagger-daemon"))
+    assert told == {*COMMANDS}
+    batches = {quoted(row)[0] for row in table(BATCHES, "Command")}
+    assert batches == {command for command in COMMANDS if command.startswith(BATCH.name)}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_every_command_that_is_mentioned_exists(path: Path) -> None:
-    top = {name.split()[1] for name in commands(app, "tagger-daemon")}
     text = path.read_text(encoding="utf-8")
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     said = "\n".join((*blocks(text, "sh"), *quoted(prose)))
-    assert set(re.findall(r"\btagger-daemon ([a-z][a-z-]*)", said)) <= top
+    for program in (DAEMON, BATCH):
+        top = {name.split()[1] for name in COMMANDS if name.startswith(program.name)}
+        assert set(re.findall(rf"\b{program.name} ([a-z][a-z-]*)", said)) <= top
 
 
-def test_every_exit_status_has_its_row_and_every_row_its_status() -> None:
-    assert {int(status) for status in table(README, "Exit status")} == {int(status) for status in Exit}
+@pytest.mark.parametrize(("program", "text"), [(DAEMON, README), (BATCH, BATCHES)], ids=["daemon", "batch"])
+def test_every_exit_status_has_its_row_and_every_row_its_status(program: Program, text: str) -> None:
+    statuses = dict(line.split(maxsplit=1) for line in program.statuses.strip().splitlines())
+    assert {status: cells[0] for status, cells in table(text, "Exit status").items()} == statuses
+
+
+def test_every_exit_status_is_one_of_a_program() -> None:
+    named = {line.split()[0] for one in (DAEMON, BATCH) for line in one.statuses.strip().splitlines()}
+    assert named == {str(int(status)) for status in Exit}
+
+
+def test_every_option_of_a_batch_run_has_its_row_and_every_row_its_option() -> None:
+    root: Any = typer.main.get_command(batch.app)
+    options = {param.name: [*param.opts, *param.secondary_opts] for param in root.commands["run"].params}
+    assert [[quoted(row), *cells] for row, cells in table(BATCHES, "Option").items()] == [
+        [
+            options[key],
+            f"`{key}`",
+            f"`{run_options.environment_variable(key)}`",
+            Settings.model_fields[key].description,
+        ]
+        for key in run_options.SETTINGS
+    ]
 
 
 def test_every_module_has_its_row_and_every_row_its_module() -> None:

@@ -1,17 +1,116 @@
-"""`imageworks-personal-tagger`: the batch face of the same engine."""
+"""`imageworks-personal-tagger`: one run over folders, by the same engine as the daemon."""
 
 from __future__ import annotations
 
-import sys
+from pathlib import Path
+from typing import Annotated, Any
 
-from tagger_daemon.cli.exits import Exit
+import typer
+
+from tagger_daemon.cli import run_options, shared
+from tagger_daemon.cli.app import App, Group, start, with_debug, with_parameters, with_version
+from tagger_daemon.cli.choice import Contradiction, chosen, without_effect
+from tagger_daemon.cli.exits import BATCH
+from tagger_daemon.cli.run_options import name_of
+from tagger_daemon.cli.shared import ConfigOption, JsonOption
+from tagger_daemon.settings import Loaded, load
+
+app = App(
+    BATCH,
+    name=BATCH.name,
+    text="Describes the photos of folders with your own vision models, in one run.",
+)
+config_app = App(BATCH, name="config", text="The settings.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+
+def run(
+    ctx: typer.Context,
+    config: ConfigOption = None,
+    show: Annotated[
+        bool | None,
+        typer.Option("--progress/--no-progress", help="Show a progress bar; by default on a terminal."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON, for scripts.")] = False,
+    **given: Any,
+) -> None:
+    """Describe the photos of folders, and end when they are done.
+
+    The bare command does the same as `run`.
+
+    Examples:
+
+      $program -i ~/Pictures/2026-05 --recursive --registry ~/models.json
+
+      $program run -i a.jpg --base-url http://gpu:8000/v1 --model qwen3-vl-8b --dry-run
+
+      $program run -i ~/Pictures --use-registry --caption-role narration
+    """
+    typed = run_options.typed(given)
+    if ctx.invoked_subcommand is not None:
+        _refuse_before_command(
+            ctx.invoked_subcommand, {**typed, "config": config, "show": show, "json": as_json}
+        )
+        return
+    loaded = settled(config, typed)
+    if not loaded.settings.input_dirs:
+        raise typer.BadParameter("say which photos: --input-dir FOLDER, as often as you like")
+    # The models' libraries take most of a second to load, and the other commands do without them.
+    from tagger_daemon.cli import running
+
+    raise typer.Exit(running.conduct(loaded, show=show, as_json=as_json))
+
+
+def _refuse_before_command(command: str, typed: dict[str, Any]) -> None:
+    """Refuse options before a command: they would be taken for the bare command's, and be lost."""
+    if any(value for value in typed.values()):
+        raise typer.BadParameter(f"options of {command} stand behind it: {BATCH.name} {command} …")
+
+
+def config_show(config: ConfigOption = None, as_json: JsonOption = False, **given: Any) -> None:
+    """Print every setting's effective value and where it came from.
+
+    With the options of a run, as that run would see them.
+
+    Examples:
+
+      $program config show
+
+      $program config show --use-registry --max-keywords 20
+
+      $program config show --json | jq -r .max_keywords.from
+    """
+    shared.show_settings(settled(config, run_options.typed(given)), as_json=as_json)
+
+
+def settled(config: Path | None, typed: dict[str, Any]) -> Loaded:
+    """Read the settings, with what was typed above all.
+
+    Raises:
+        ConfigurationError: they are not as they should be.
+    """
+    try:
+        overrides = chosen(typed)
+    except Contradiction as error:
+        first, second = (name_of(key) for key in error.settings)
+        raise typer.BadParameter(f"{first} and {second} contradict each other: {error.why}") from None
+    loaded = load(config=config, overrides=overrides, program=BATCH.name)
+    if key := without_effect(typed, loaded.settings):
+        raise typer.BadParameter(f"{name_of(key)} is about a model that is not named: add {name_of('model')}")
+    return loaded
+
+
+_run = with_parameters(run, run_options.parameters())
+app.callback(cls=Group, invoke_without_command=True, help=app.help_of(run), epilog=BATCH.table)(
+    with_version(with_debug(_run))
+)
+app.command()(_run)
+app.command("list-registry")(shared.list_registry)
+app.command()(shared.profiles)
+app.command()(shared.preview)
+config_app.command("show")(with_parameters(config_show, run_options.parameters()))
 
 
 def main() -> None:
-    """Say how a batch is run in this version."""
-    print(
-        "imageworks-personal-tagger has no commands of its own in this version.\n"
-        "One run over the watch folders that ends when they are done:  tagger-daemon run --once",
-        file=sys.stderr,
-    )
-    sys.exit(Exit.USAGE)
+    """Run the command line."""
+    start(app)
