@@ -22,6 +22,7 @@ from tagger_daemon.cli.shared import ConfigOption, JsonOption, read_settings
 from tagger_daemon.cli.terminal import console
 from tagger_daemon.database import Database, read_only
 from tagger_daemon.ledger import records
+from tagger_daemon.reports.audit import AuditLog, daily
 from tagger_daemon.service.clock import local_now, now_ms
 from tagger_daemon.service.reporting import make_page
 from tagger_daemon.service.state import StateDirectory
@@ -36,7 +37,12 @@ app = App(
 config_app = App(DAEMON, name="config", text="The settings.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(
-    review_group("tagger-daemon", lambda config: _load(config).settings), name="review", epilog=TABLE
+    review_group(
+        DAEMON,
+        lambda config: _load(config).settings,
+        lambda settings: AuditLog(daily(StateDirectory(root=settings.state_dir).audit)),
+    ),
+    name="review",
 )
 
 

@@ -20,7 +20,9 @@ from rich.text import Text
 
 from tagger_daemon.backlog import store
 from tagger_daemon.cli import logs
-from tagger_daemon.cli.exits import TABLE, Exit, told
+from tagger_daemon.cli.app import App
+from tagger_daemon.cli.exits import Exit, Program
+from tagger_daemon.cli.shared import ConfigOption, JsonOption
 from tagger_daemon.cli.stopping import Stop
 from tagger_daemon.cli.terminal import console, one_line
 from tagger_daemon.database import Database
@@ -28,6 +30,7 @@ from tagger_daemon.errors import PhotoChanged, PhotoGone, ReviewRefused, StateUn
 from tagger_daemon.ledger import records
 from tagger_daemon.metadata.review import State, TextChange
 from tagger_daemon.model import Part, Stage, Verdict
+from tagger_daemon.reports.audit import AuditLog, single
 from tagger_daemon.service import by_hand
 from tagger_daemon.service.reviewing import (
     Applier,
@@ -47,6 +50,7 @@ PROBLEMS_SHOWN = 20
 INTERRUPTED = "interrupted"
 
 SettingsOf = Callable[[Path | None], Settings]
+AuditOf = Callable[[Settings], AuditLog]
 
 
 class Field(StrEnum):
@@ -74,37 +78,25 @@ FieldOption = Annotated[
 AllOption = Annotated[bool, typer.Option("--all", help="All that is proposed.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration, as for `run`.")
-]
 
 
-def review_group(program: str, settings_of: SettingsOf) -> typer.Typer:
+def review_group(program: Program, settings_of: SettingsOf, audit_of: AuditOf) -> App:
     """Return the group of commands.
 
     Args:
-        program: whose it is, as a person types it: for the examples.
+        program: whose it is.
         settings_of: gives the settings, and with them the state directory, by what `--config` says.
+        audit_of: gives the file where each end gets its line.
     """
-    group = typer.Typer(
+    command_name = f"{program.name} review"
+    group = App(
+        program,
         name="review",
-        help="What is proposed: look at it, accept, edit or reject it, and have it written.",
+        text="What is proposed: look at it, accept, edit or reject it, and have it written.",
         no_args_is_help=True,
-        rich_markup_mode=None,
     )
 
-    def command(name: str, text: str, *examples: str) -> Callable[[Any], Any]:
-        shown = "".join(f"\n\n  {program} review {example}" for example in examples)
-        return group.command(name, help=f"{text}\n\nExamples:{shown}", epilog=TABLE)
-
-    @command(
-        "list",
-        "List what is proposed, photo by photo, and how far it is decided.",
-        "list",
-        "list /photos/2026-05 --keyword blue",
-        "list --state edited --json | jq -r '.[].photo'",
-    )
+    @group.command("list")
     def list_proposals(
         paths: PathsArgument = None,
         keyword: KeywordOption = None,
@@ -113,48 +105,51 @@ def review_group(program: str, settings_of: SettingsOf) -> typer.Typer:
         config: ConfigOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        with told():
-            database = _database(StateDirectory(root=settings_of(config).state_dir))
-            selection = _selection(paths, keyword, field, state)
-            print_list(find(database, selection), as_json=as_json)
+        """List what is proposed, photo by photo, and how far it is decided.
 
-    @command(
-        "show",
-        "Show what is proposed for one photo: what stands there, what would stand there, what was decided.",
-        "show /photos/2026-05/a.jpg",
-        "show a.jpg --json",
-    )
+        Examples:
+
+          $program review list
+
+          $program review list /photos/2026-05 --keyword blue
+
+          $program review list --state edited --json | jq -r '.[].photo'
+        """
+        database = _database(StateDirectory(root=settings_of(config).state_dir))
+        selection = _selection(paths, keyword, field, state)
+        print_list(find(database, selection), as_json=as_json)
+
+    @group.command("show")
     def show(photo: PhotoArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-        with told():
-            seen = one(_database(StateDirectory(root=settings_of(config).state_dir)), _place(photo))
-            if as_json:
-                typer.echo(json.dumps(_with_file(seen), indent=2))
-            else:
-                console().print(render(seen))
+        """Show what is proposed for one photo: what stands there, what would stand there, what was decided.
+
+        Examples:
+
+          $program review show /photos/2026-05/a.jpg
+
+          $program review show a.jpg --json
+        """
+        seen = one(_database(StateDirectory(root=settings_of(config).state_dir)), _place(photo))
+        if as_json:
+            typer.echo(json.dumps(_with_file(seen), indent=2))
+        else:
+            console().print(render(seen))
 
     def decide(verdict: Verdict, paths: list[Path] | None, **given: Any) -> None:
-        with told():
-            keyword, part = given["keyword"], given["field"]
-            if keyword and part:
-                raise typer.BadParameter("a keyword is of the field `keywords`: give --keyword or --field")
-            if not (paths or keyword or given["everything"]):
-                raise typer.BadParameter("say which photos: PATHs, --keyword or --all")
-            selection = _selection(paths, keyword, part)
-            order = Order(verdict=verdict, part=Part.KEYWORD if keyword else Part.PHOTO, word=keyword or "")
-            if part:
-                order = order.evolve(part=part.part)
-            with _desk(settings_of(given["config"]), f"{program} review") as desk:
-                count = (desk.count if given["dry_run"] else desk.decide)(selection, order)
-            _say_count(order, count, dry_run=given["dry_run"], as_json=given["as_json"])
+        keyword, part = given["keyword"], given["field"]
+        if keyword and part:
+            raise typer.BadParameter("a keyword is of the field `keywords`: give --keyword or --field")
+        if not (paths or keyword or given["everything"]):
+            raise typer.BadParameter("say which photos: PATHs, --keyword or --all")
+        selection = _selection(paths, keyword, part)
+        order = Order(verdict=verdict, part=Part.KEYWORD if keyword else Part.PHOTO, word=keyword or "")
+        if part:
+            order = order.evolve(part=part.part)
+        with _desk(settings_of(given["config"]), command_name) as desk:
+            count = (desk.count if given["dry_run"] else desk.decide)(selection, order)
+        _say_count(order, count, dry_run=given["dry_run"], as_json=given["as_json"])
 
-    @command(
-        "accept",
-        "Accept what is proposed: whole photos, or one field or keyword of them. `apply` then writes it.",
-        "accept --all",
-        "accept /photos/2026-05",
-        "accept /photos/2026-05 --field keywords",
-        "accept a.jpg --keyword harbour",
-    )
+    @group.command("accept")
     def accept(
         paths: PathsArgument = None,
         field: FieldOption = None,
@@ -164,17 +159,24 @@ def review_group(program: str, settings_of: SettingsOf) -> typer.Typer:
         config: ConfigOption = None,
         as_json: JsonOption = False,
     ) -> None:
+        """Accept what is proposed: whole photos, or one field or keyword of them.
+
+        `apply` then writes it.
+
+        Examples:
+
+          $program review accept --all
+
+          $program review accept /photos/2026-05
+
+          $program review accept /photos/2026-05 --field keywords
+
+          $program review accept a.jpg --keyword harbour
+        """
         given = {"everything": everything, "dry_run": dry_run, "config": config, "as_json": as_json}
         decide(Verdict.ACCEPT, paths, field=field, keyword=keyword, **given)
 
-    @command(
-        "reject",
-        "Reject what is proposed: whole photos, or one field or keyword of them. It is never proposed again.",
-        "reject a.jpg",
-        "reject --keyword blue --dry-run",
-        "reject /photos/2026-05 --keyword blue",
-        "reject /photos/2026-05 --field description",
-    )
+    @group.command("reject")
     def reject(
         paths: PathsArgument = None,
         field: FieldOption = None,
@@ -184,17 +186,24 @@ def review_group(program: str, settings_of: SettingsOf) -> typer.Typer:
         config: ConfigOption = None,
         as_json: JsonOption = False,
     ) -> None:
+        """Reject what is proposed: whole photos, or one field or keyword of them.
+
+        It is never proposed again.
+
+        Examples:
+
+          $program review reject a.jpg
+
+          $program review reject --keyword blue --dry-run
+
+          $program review reject /photos/2026-05 --keyword blue
+
+          $program review reject /photos/2026-05 --field description
+        """
         given = {"everything": everything, "dry_run": dry_run, "config": config, "as_json": as_json}
         decide(Verdict.REJECT, paths, field=field, keyword=keyword, **given)
 
-    @command(
-        "edit",
-        "Put words of your own in the place of proposed ones, or beside them. They are yours from then on. "
-        "Without --text, $EDITOR is opened.",
-        "edit a.jpg --field caption --text 'Grandma in the garden'",
-        "edit a.jpg --field description",
-        "edit a.jpg --add-keyword garden --add-keyword Rose",
-    )
+    @group.command("edit")
     def edit(
         photo: PhotoArgument,
         field: FieldOption = None,
@@ -205,49 +214,56 @@ def review_group(program: str, settings_of: SettingsOf) -> typer.Typer:
         config: ConfigOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        with told():
-            if field is Field.KEYWORDS:
-                raise typer.BadParameter("keywords are added by --add-keyword, and taken out by `reject`")
-            if field is None and (text is not None or not words):
-                raise typer.BadParameter("say what: --field caption or description, or --add-keyword")
-            with _desk(settings_of(config), f"{program} review") as desk:
-                seen = desk.one(_place(photo))
-                texts = [(field.part, text if text is not None else _typed(seen, field))] if field else []
-                seen = desk.edit(seen, texts, words or ())
-            if as_json:
-                typer.echo(json.dumps(_with_file(seen), indent=2))
-            else:
-                console().print(render(seen))
+        """Put words of your own in the place of proposed ones, or beside them.
 
-    @command(
-        "reset",
-        "Take decisions back that were not carried out, and refusals of whole photos that were.",
-        "reset a.jpg",
-        "reset --all",
-    )
+        They are yours from then on. Without --text, $EDITOR is opened.
+
+        Examples:
+
+          $program review edit a.jpg --field caption --text 'Grandma in the garden'
+
+          $program review edit a.jpg --field description
+
+          $program review edit a.jpg --add-keyword garden --add-keyword Rose
+        """
+        if field is Field.KEYWORDS:
+            raise typer.BadParameter("keywords are added by --add-keyword, and taken out by `reject`")
+        if field is None and (text is not None or not words):
+            raise typer.BadParameter("say what: --field caption or description, or --add-keyword")
+        with _desk(settings_of(config), command_name) as desk:
+            seen = desk.one(_place(photo))
+            texts = [(field.part, text if text is not None else _typed(seen, field))] if field else []
+            seen = desk.edit(seen, texts, words or ())
+        if as_json:
+            typer.echo(json.dumps(_with_file(seen), indent=2))
+        else:
+            console().print(render(seen))
+
+    @group.command("reset")
     def reset(
         paths: PathsArgument = None,
         everything: AllOption = False,
         config: ConfigOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        with told():
-            if not (paths or everything):
-                raise typer.BadParameter("say which photos: PATHs or --all")
-            with _desk(settings_of(config), f"{program} review") as desk:
-                count = desk.reset(_selection(paths))
-            if as_json:
-                typer.echo(json.dumps({"photos": count}))
-            else:
-                typer.echo(f"{_photos(count)} to be decided anew.")
+        """Take decisions back that were not carried out, and refusals of whole photos that were.
 
-    @command(
-        "apply",
-        "Write what was accepted and edited, and note what was refused; also while the service runs.",
-        "apply --dry-run",
-        "apply",
-        "apply /photos/2026-05 --yes",
-    )
+        Examples:
+
+          $program review reset a.jpg
+
+          $program review reset --all
+        """
+        if not (paths or everything):
+            raise typer.BadParameter("say which photos: PATHs or --all")
+        with _desk(settings_of(config), command_name) as desk:
+            count = desk.reset(_selection(paths))
+        if as_json:
+            typer.echo(json.dumps({"photos": count}))
+        else:
+            typer.echo(f"{_photos(count)} to be decided anew.")
+
+    @group.command("apply")
     def apply(
         paths: PathsArgument = None,
         dry_run: DryRunOption = False,
@@ -255,16 +271,25 @@ def review_group(program: str, settings_of: SettingsOf) -> typer.Typer:
         config: ConfigOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        with told():
-            settings = settings_of(config)
-            logs.configure("WARNING")
-            state = StateDirectory(root=settings.state_dir)
-            with opened(settings, state, command=f"{program} review") as (_, applier):
-                meant = [seen for seen in find(state.database, _selection(paths)) if seen.waits]
-                status = carry_out(
-                    applier, meant, Outcomes(), keep=None, dry_run=dry_run, yes=yes, as_json=as_json
-                )
-            raise typer.Exit(status)
+        """Write what was accepted and edited, and note what was refused; also while the service runs.
+
+        Examples:
+
+          $program review apply --dry-run
+
+          $program review apply
+
+          $program review apply /photos/2026-05 --yes
+        """
+        settings = settings_of(config)
+        logs.configure("WARNING")
+        state = StateDirectory(root=settings.state_dir)
+        with opened(settings, state, command=command_name, audit=audit_of(settings)) as (_, applier):
+            meant = [seen for seen in find(state.database, _selection(paths)) if seen.waits]
+            status = carry_out(
+                applier, meant, Outcomes(), keep=None, dry_run=dry_run, yes=yes, as_json=as_json
+            )
+        raise typer.Exit(status)
 
     return group
 
@@ -277,14 +302,15 @@ def conduct_apply(
     dry_run: bool,
     yes: bool,
     as_json: bool,
-    command: str = "imageworks-personal-tagger apply",
+    command: str,
 ) -> Exit:
     """Carry out the proposals of an audit file, edited or not: what is not refused is written.
 
     Raises:
         TaggerError: nothing could be begun, and why.
     """
-    with opened(settings, state, command=command) as (desk, applier):
+    # What becomes of the photos is told in the same file, behind what was proposed for them.
+    with opened(settings, state, command=command, audit=AuditLog(single(jsonl))) as (desk, applier):
         outcomes = Outcomes()
         lines = {
             line.seen.offer.record.id: line
@@ -300,12 +326,14 @@ def conduct_apply(
 
 
 @contextmanager
-def opened(settings: Settings, state: StateDirectory, *, command: str) -> Iterator[tuple[Desk, Applier]]:
+def opened(
+    settings: Settings, state: StateDirectory, *, command: str, audit: AuditLog
+) -> Iterator[tuple[Desk, Applier]]:
     """Give what decisions are kept with, and what writes; the daemon may run meanwhile.
 
     Raises what `by_hand.opened` raises.
     """
-    with by_hand.opened(settings, state, command=command) as bench:
+    with by_hand.opened(settings, state, command=command, audit=audit) as bench:
         yield Desk(bench.database), Applier(bench, keyword_root=settings.metadata.keyword_root)
 
 

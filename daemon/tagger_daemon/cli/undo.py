@@ -27,6 +27,7 @@ from tagger_daemon.metadata import fields
 from tagger_daemon.metadata.merge import key
 from tagger_daemon.metadata.undo import BOOKKEEPING
 from tagger_daemon.model import NewValue, Value
+from tagger_daemon.reports.audit import AuditLog, daily
 from tagger_daemon.service import by_hand
 from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.service.undoing import Effect, Found, Selection, Undoer
@@ -95,7 +96,9 @@ def opened(settings: Settings, state: StateDirectory) -> Iterator[Undoer]:
         StateUnavailable: nothing was ever written here, or another `undo` is at work.
         ConfigurationError: exiftool does not work, or the state belongs to somebody else.
     """
-    with by_hand.opened(settings, state, command="tagger-daemon undo") as bench:
+    with by_hand.opened(
+        settings, state, command="tagger-daemon undo", audit=AuditLog(daily(state.audit))
+    ) as bench:
         yield Undoer(
             database=bench.database,
             audit=bench.audit,

@@ -51,6 +51,11 @@ class Batch(Value):
         return self.output_jsonl, self.summary
 
 
+def state_of(settings: Settings) -> Path:
+    """Return where queue and ledger of batch runs are."""
+    return settings.state_dir / STATE
+
+
 def make_batch(loaded: Loaded, *, cwd: Path) -> Batch:
     """Say what a run consists of.
 
@@ -71,7 +76,7 @@ def make_batch(loaded: Loaded, *, cwd: Path) -> Batch:
     folders = distinct_folders([_folder(path, eligibility, recursive=given.recursive) for path in inputs])
     changes = {
         "folders": folders,
-        "state_dir": given.state_dir / STATE,
+        "state_dir": state_of(given),
         "queue": given.queue.model_copy(
             update={"drain_seconds": PATIENCE}
             | ({} if "queue.backoff_seconds" in loaded.origins else {"backoff_seconds": BACKOFF})

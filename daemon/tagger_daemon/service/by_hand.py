@@ -20,7 +20,7 @@ from tagger_daemon.ledger.records import Ledger
 from tagger_daemon.metadata.exiftool import ExifTool
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Record, Value
-from tagger_daemon.reports.audit import AuditLog, daily
+from tagger_daemon.reports.audit import AuditLog
 from tagger_daemon.service.clock import local_now, new_run_id, now_ms
 from tagger_daemon.service.handoff import noting
 from tagger_daemon.service.recovery import is_by_hand, settle_intentions
@@ -45,16 +45,14 @@ class Bench(Value):
 
 
 @contextmanager
-def opened(
-    settings: Settings, state: StateDirectory, *, command: str, audit: AuditLog | None = None
-) -> Iterator[Bench]:
+def opened(settings: Settings, state: StateDirectory, *, command: str, audit: AuditLog) -> Iterator[Bench]:
     """Give a database and an exiftool of one's own, and settle what an earlier one died over.
 
     Args:
         settings: how metadata is written, and where finished photos go.
         state: of the daemon, which may run meanwhile.
         command: as a person types it, for what is told.
-        audit: where each end gets its line; None: the daemon's.
+        audit: where each end gets its line.
 
     Raises:
         StateUnavailable: nothing was ever written here, or somebody else is at it.
@@ -94,7 +92,7 @@ def opened(
         Backlog(database).recover_by_hand(now=now_ms())
         yield Bench(
             database=database,
-            audit=audit or AuditLog(daily(state.audit)),
+            audit=audit,
             metadata=metadata,
             run=new_run_id(local_now()),
             now=local_now,
