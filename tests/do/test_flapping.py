@@ -155,8 +155,6 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.002)
 
 
-# A request that is given up in mid-write leaves its socket to the garbage collector, by httpcore2's write.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_servers_that_are_down_a_third_of_the_time_cost_nothing_but_time(
     database: Database, servers: tuple[ModelServer, ...]
 ) -> None:

@@ -34,7 +34,7 @@ from tagger_daemon.vision.dialects import COMMON_LISTING, DIALECTS, Dialect
 from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry, Place
 from tagger_daemon.vision.failures import failure
 from tagger_daemon.vision.keys import tells_key, without_keys
-from tagger_daemon.vision.network import Resolver, Route, Transport, resolve
+from tagger_daemon.vision.network import Resolver, Route, Transport, cleared_up, resolve
 from tagger_daemon.vision.wire import Usage, called, listed, one_line, read_completion
 
 #: Seconds that a look at a server's health may take.
@@ -82,7 +82,13 @@ class _Connections(httpx2.AsyncClient):
         auth: Any = httpx2.USE_CLIENT_DEFAULT,
         follow_redirects: Any = httpx2.USE_CLIENT_DEFAULT,
     ) -> httpx2.Response:
-        answer = await super().send(request, stream=True, auth=auth, follow_redirects=follow_redirects)
+        return await cleared_up(self._whole(request, auth=auth, follow_redirects=follow_redirects))
+
+    async def aclose(self) -> None:
+        await cleared_up(super().aclose())
+
+    async def _whole(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        answer = await super().send(request, stream=True, **options)
         content = bytearray()
         try:
             async with aclosing(answer.aiter_bytes()) as parts:
