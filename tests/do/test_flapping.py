@@ -65,7 +65,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("PAUSE", 0.02), ("PAUSE_MOST", 0.05)):
+    for name, seconds in (("PAUSE", 0.02), ("PAUSE_MOST", 0.05), ("PAUSE_SUSPECT", 0.02)):
         monkeypatch.setattr(pool_module, name, seconds)
     monkeypatch.setattr(retry, "SERVER_WAIT", 0.02)
     monkeypatch.setattr(crew_module, "TICK", 0.02)

@@ -67,6 +67,10 @@ _NO_CONNECTION: Final = (httpx2.ConnectError, httpx2.ConnectTimeout)
 _STALE: Final = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
 
 
+class _CutOff(httpx2.ConnectError):
+    """The server closed a connection under a request, and no other came about."""
+
+
 class _TooLong(httpx2.RequestError):
     """The answer is longer than anything that is read."""
 
@@ -272,7 +276,12 @@ class ChatClient:
         except APIConnectionError as error:
             if not isinstance(error.__cause__, _STALE):
                 raise
-        return await self._post(self._sdk_fresh, body, headers)
+        try:
+            return await self._post(self._sdk_fresh, body, headers)
+        except APIConnectionError as error:
+            if not isinstance(error.__cause__, httpx2.ConnectError):
+                raise
+            raise APIConnectionError(request=error.request) from _CutOff(str(error.__cause__))
 
     async def _post(self, sdk: AsyncOpenAI, body: dict[str, Any], headers: dict[str, str]) -> httpx2.Response:
         # The bare response, because the SDK builds its own types without checking what is in them.
@@ -448,6 +457,11 @@ def nothing_listens(error: ServerUnavailable) -> bool:
 def is_gone(error: ServerUnavailable) -> bool:
     """Tell whether a connection was refused, or no way leads to the host: what it had in hand is lost."""
     return isinstance(error.__cause__, httpx2.ConnectError)
+
+
+def is_cut_off(error: ServerUnavailable) -> bool:
+    """Tell whether the server went with this request in hand: it may be what it died of."""
+    return isinstance(error.__cause__, _CutOff | ServerFailed)
 
 
 def is_silent(error: ServerUnavailable) -> bool:
