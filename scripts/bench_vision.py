@@ -160,8 +160,7 @@ async def saturate(seconds: float, slots: int, limits: Limits) -> Case:
                 conversation = asker.show(a_photo(next(count)), {EDGE: picture}, Facts())
                 draft = Draft()
                 for stage in Stage:
-                    answer, origin = await conversation.ask(stage, draft)
-                    draft = draft.with_answer(stage, answer, origin)
+                    draft = draft.with_answer(stage, await conversation.ask(stage, draft))
                 ends.append(time.monotonic())
 
         begin, cpu = time.monotonic(), time.process_time()

@@ -163,6 +163,8 @@ def run_tests(home: Path, servers: Sequence[Server], arguments: Sequence[str]) -
     ).returncode
     if held.exists():
         sys.stdout.write(f"\n| Server | What held | Seen |\n|---|---|---|\n{held.read_text()}")
+        versions = ", ".join(f"{server.name} {server.version}" for server in servers)
+        sys.stdout.write(f"\nWith {versions}\n")
     return status
 
 

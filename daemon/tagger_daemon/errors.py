@@ -29,6 +29,7 @@ Every class names exactly one `Fate`; a test fails if one does not.
     ├── WriteRefused                FAIL      exiftool refused; the file is exactly as it was
     │   ├── EmbeddingRefused        FAIL      not into this very file: a sidecar takes the words instead
     │   └── VerificationFailed      FAIL      the written copy is not what was planned; dropped
+    ├── ReviewRefused               FAIL      what a person asked of a review cannot be done
     ├── Defect                      RETRY     a mistake of ours, met on this photo; the others go on
     ├── LeaseLost                   DISCARD   somebody else has the job
     ├── FolderUnavailable           PAUSE     disk full, read-only, unmounted: resumes by itself
@@ -203,6 +204,12 @@ class EmbeddingRefused(WriteRefused):
 
 class VerificationFailed(WriteRefused):
     """The edited copy differed from the plan and was dropped; the file is exactly as it was."""
+
+
+class ReviewRefused(TaggerError):
+    """What a person asked of a review cannot be done; nothing was changed."""
+
+    fate = Fate.FAIL
 
 
 class Defect(TaggerError):

@@ -62,9 +62,15 @@ class Outcome(StrEnum):
     WRITTEN = "written"  #: metadata was written and read back
     UNCHANGED = "unchanged"  #: what we would have written stood there already
     PROPOSED = "proposed"  #: what would be written is kept in the ledger; the file was not touched
+    RECORDED = "recorded"  #: the models answered, which the audit tells; nothing is to be written
     UNDONE = "undone"  #: a person had our words taken back
+    REFUSED = "refused"  #: a person refused all that was proposed; the file was not touched
     SKIPPED = "skipped"  #: already tagged, by a person or by us: no model was asked
     FAILED = "failed"  #: given up, see the reason
+
+
+#: Ends on which a file was not touched, and would have been: the record's marker says what it would carry.
+UNWRITTEN = frozenset({Outcome.PROPOSED, Outcome.RECORDED})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,6 +119,7 @@ class Origin(Value):
     cached_tokens: int | None = None  # of the prompt's, how many the server had from before, if it says so
     fallback_for: str = ""  # the entry that should have answered; "" where this one should
     served: str = ""  # the name under which the model was asked for; "" in records of before this was kept
+    backend: str = ""  # who serves it, as the registry says; "" in records of before this was kept
 
     @property
     def identity(self) -> Identity:
@@ -130,6 +137,15 @@ class Origin(Value):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Answer(Value):
+    """What one stage was answered."""
+
+    value: str | tuple[str, ...]  # the caption or description, or the keywords: judged, cleaned
+    origin: Origin
+    raw: str = ""  # what the model said, before it was cleaned: 20,000 characters at most, or it is no answer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Draft(Value):
     """The answers so far. Saved after every stage, so that a restart resumes at the next one."""
 
@@ -137,6 +153,7 @@ class Draft(Value):
     keywords: tuple[str, ...] | None = None  # cleaned, best first
     description: str | None = None  # a paragraph
     origins: Mapping[Stage, Origin] = field(default_factory=dict)  # one for each stage that is done
+    raw: Mapping[Stage, str] = field(default_factory=dict)  # as in `Answer`; older drafts lack it
 
     def has(self, stage: Stage) -> bool:
         """Tell whether this stage's answer is there."""
@@ -154,11 +171,16 @@ class Draft(Value):
         return Draft(
             **{stage.value: getattr(self, stage.value) for stage in kept},
             origins={stage: self.origins[stage] for stage in kept if stage in self.origins},
+            raw={stage: self.raw[stage] for stage in kept if stage in self.raw},
         )
 
-    def with_answer(self, stage: Stage, value: str | tuple[str, ...], origin: Origin) -> Draft:
+    def with_answer(self, stage: Stage, answer: Answer) -> Draft:
         """Return this draft with one more stage done."""
-        return self.evolve(**{stage.value: value}, origins={**self.origins, stage: origin})
+        return self.evolve(
+            **{stage.value: answer.value},
+            origins={**self.origins, stage: answer.origin},
+            raw={**self.raw, stage: answer.raw},
+        )
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Draft:
@@ -169,6 +191,7 @@ class Draft(Value):
             keywords=None if keywords is None else tuple(keywords),
             description=values.get("description"),
             origins={Stage(stage): Origin(**origin) for stage, origin in values.get("origins", {}).items()},
+            raw={Stage(stage): text for stage, text in values.get("raw", {}).items()},
         )
 
     def complete(self, wanted: Iterable[Stage]) -> Annotation:
@@ -195,6 +218,37 @@ class Annotation(Value):
     keywords: tuple[str, ...] | None
     description: str | None
     origins: Mapping[Stage, Origin]
+    by_hand: Draft = Draft()  # a person's words: texts in place of the models', keywords beside theirs
+    refused: Draft = Draft()  # what a person refused of the models' answers: not written, never again
+
+
+class Verdict(StrEnum):
+    """What a person says of a part of a proposal."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+    EDIT = "edit"  #: accepted, in other words
+    ADD = "add"  #: a keyword that no model named
+
+
+class Part(StrEnum):
+    """What of a proposal a decision is about; the more particular one counts more."""
+
+    PHOTO = "photo"  #: all of it
+    CAPTION = "caption"
+    KEYWORDS = "keywords"  #: all of them
+    DESCRIPTION = "description"
+    KEYWORD = "keyword"  #: a single one
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision(Value):
+    """What a person decided about one part of a proposal."""
+
+    part: Part
+    verdict: Verdict
+    word: str = ""  # the keyword, as it was spelt; "" where it is not about a single one
+    text: str = ""  # the person's text, for EDIT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -274,6 +328,12 @@ class Policy(Value):
     keyword_root: str = ""  # our keywords stand below this one in hierarchies; "" for none
     ignore_keywords: tuple[str, ...] = ()  # shell patterns of keywords that do not make a photo a tagged one
     current: Mapping[Stage, Identity] = field(default_factory=dict)  # who would answer each stage now
+    instead: Outcome | None = None  # what a photo ends as that would be written; None: it is written
+
+    @property
+    def unwritten(self) -> Outcome | None:
+        """What a photo ends as instead of being written; None: it is written."""
+        return self.instead or (Outcome.PROPOSED if self.mode is Mode.PROPOSE else None)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -290,6 +350,13 @@ class Memory(Value):
     rejected: tuple[str, ...] = ()  # keywords that a person removed or refused
     undone_at: str | None = None  # when a person had our words taken back, if nothing was written since
     answers: Draft = Draft()  # the newest answers about this very picture
+    refused_at: str | None = None  # when a person refused all that was proposed, if that still counts
+    review: str = ""  # id of the proposal that a person has begun to decide about; "" for none
+
+    @property
+    def left_alone(self) -> bool:
+        """Whether a person has said something that no journey may pass over."""
+        return bool(self.undone_at or self.refused_at or self.review)
 
 
 TagValue = str | tuple[str, ...]  # what stands in a tag: a text, or a list
@@ -414,6 +481,7 @@ class Record(Value):
     photo: Photo
     outcome: Outcome
     finished_at: str  # ISO 8601 with zone
+    started_at: str = ""  # when the journey began, likewise; "" in records of before this was kept
     reason: str | None = None  # for skipped and failed, in plain words
     target: Path | None = None  # where it was written
     original: Path | None = None  # where that file is kept as it was before; None: it is not
@@ -437,6 +505,8 @@ class Record(Value):
     answers: Draft = Draft()  # what the models said
     undoes: tuple[str, ...] = ()  # ids of the records that were taken back
     undone_words: tuple[str, ...] = ()  # the keywords that were taken back; empty: all that the records wrote
+    by_hand: tuple[str, ...] = ()  # keywords of a person's that were written with ours
+    proposal: str = ""  # id of the proposal that a person's review of made this of, or that is under review
 
 
 def text_hash(text: str) -> str:

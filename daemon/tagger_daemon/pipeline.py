@@ -17,15 +17,15 @@ from tagger_daemon.metadata.fields import read_name
 from tagger_daemon.metadata.ownership import judged_by, known, nothing_to_do, still_good, wanted
 from tagger_daemon.metadata.words import persons_words
 from tagger_daemon.model import (
+    UNWRITTEN,
     Annotation,
+    Answer,
     Draft,
     Existing,
     Facts,
     Fingerprint,
     Job,
     Memory,
-    Mode,
-    Origin,
     Outcome,
     Photo,
     Pictures,
@@ -63,7 +63,7 @@ class Metadata(Protocol):
 class Conversation(Protocol):
     """The prompts about one picture."""
 
-    async def ask(self, stage: Stage, draft: Draft) -> tuple[str | tuple[str, ...], Origin]:
+    async def ask(self, stage: Stage, draft: Draft) -> Answer:
         """Ask one stage."""
 
 
@@ -119,20 +119,23 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
         TaggerError: of any kind but ConfigurationError; its fate says what becomes of the photo.
     """
     photo, policy = job.photo, tools.policy(job.photo)
+    steps.begin(tools.now(), job.draft)
     with steps("read"):
         await asyncio.to_thread(_check_unchanged, photo, tools)
         existing = await asyncio.to_thread(tools.metadata.read, photo)
         existing, memory = await recognised(existing, tools)
-    # What was taken back stays so, also where answers were left that had not been written yet.
-    at_the_beginning = job.draft == Draft() or memory.undone_at is not None
+    # What was taken back or refused stays so, also where answers were left that had not been written yet.
+    at_the_beginning = job.draft == Draft() or memory.left_alone
     if at_the_beginning and (reason := nothing_to_do(existing, memory, policy)):
-        return _record(job, tools, steps, existing, outcome=Outcome.SKIPPED, reason=reason)
+        skipped = _record(job, tools, steps, existing, outcome=Outcome.SKIPPED, reason=reason)
+        return skipped.evolve(proposal=memory.review)
 
     stages = wanted(existing, policy)
     draft = job.draft if job.draft != Draft() else still_good(memory.answers, policy)
     if draft.missing(stages):
         told = existing.evolve(facts=persons_words(existing, memory, policy))
         draft = await _ask(job, tools, steps, told, draft, stages)
+    steps.draft = draft
 
     with steps("write"):
         try:
@@ -147,12 +150,19 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
 
 
 class Steps:
-    """Where one journey stands, and how long each step took."""
+    """Where one journey stands, how long each step took, and what was answered."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.current = "waiting"
         self.seconds: dict[str, float] = {}
+        self.started_at = ""  # ISO 8601 with zone
+        self.draft = Draft()
+
+    def begin(self, now: datetime, draft: Draft) -> None:
+        """Note when the journey begins, and which answers there are already."""
+        self.started_at = now.isoformat(timespec="milliseconds")
+        self.draft = draft
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
@@ -165,18 +175,24 @@ class Steps:
             self.seconds[step] = round(self._clock() - start, 3)
 
 
-def failed_record(job: Job, *, now: datetime, reason: str, attempts: int, steps: Steps) -> Record:
-    """The record of a photo that is given up."""
+def failed_record(
+    job: Job, *, now: datetime, reason: str, attempts: int, steps: Steps, run: str = ""
+) -> Record:
+    """The record of a photo that is given up, with the answers that it got."""
+    draft = steps.draft if steps.started_at else job.draft
     return Record(
         id=uuid.uuid4().hex,
         photo=job.photo,
         outcome=Outcome.FAILED,
+        started_at=steps.started_at,
         finished_at=now.isoformat(timespec="milliseconds"),
         reason=reason,
-        origins=job.draft.origins,
+        origins=draft.origins,
+        answers=draft,
         attempts=attempts,
         seconds=dict(steps.seconds),
         final_fingerprint=job.photo.fingerprint,
+        run=run,
     )
 
 
@@ -199,7 +215,7 @@ async def recognised(existing: Existing, tools: Tools) -> tuple[Existing, Memory
     if claimed:
         memory = await tools.journal.recall(claimed)
         seen = known(existing, memory)
-        if memory.undone_at is None and nothing_to_do(seen, memory, tools.policy(existing.photo)):
+        if not memory.left_alone and nothing_to_do(seen, memory, tools.policy(existing.photo)):
             return seen, memory
     content = await asyncio.to_thread(tools.metadata.content_hash, existing.photo)
     if content != claimed:
@@ -212,7 +228,8 @@ async def _ask(
 ) -> Draft:
     """Ask what is missing. Raw and JPEG of one photo are asked about once: the second takes those answers."""
     photo = job.photo
-    await asyncio.to_thread(tools.metadata.check_writable, existing)
+    if tools.policy(photo).unwritten is None:
+        await asyncio.to_thread(tools.metadata.check_writable, existing)
     async with tools.alone(photo, existing.partner):
         if existing.partner is not None and draft == Draft():
             answers = await _answers_about(photo.evolve(path=existing.partner), tools)
@@ -230,7 +247,7 @@ async def converse(
     Raises:
         TaggerError: the photo cannot be shown, or a stage has no usable answer.
     """
-    photo = job.photo
+    photo, steps.draft = job.photo, draft
     tools.admit(photo, draft.missing(stages))
     with steps("prepare"):
         await asyncio.to_thread(tools.read_through, photo.path)
@@ -240,8 +257,8 @@ async def converse(
     async with tools.seat:
         for stage in draft.missing(stages):
             with steps(stage):
-                answer, origin = await conversation.ask(stage, draft)
-                draft = draft.with_answer(stage, answer, origin)
+                draft = draft.with_answer(stage, await conversation.ask(stage, draft))
+                steps.draft = draft
                 await tools.journal.save_draft(job, draft)
     return draft
 
@@ -265,9 +282,9 @@ async def _write(
     """Write the answers where `existing` says; the intention stands before the file is touched."""
     policy = tools.policy(job.photo)
     plan = await asyncio.to_thread(tools.metadata.plan, existing, draft.complete(stages), policy)
-    outcome = Outcome.WRITTEN if plan.writes else Outcome.UNCHANGED
-    if plan.writes and policy.mode is Mode.PROPOSE:
-        outcome = Outcome.PROPOSED
+    outcome = policy.unwritten or Outcome.WRITTEN
+    if not plan.writes and outcome is not Outcome.RECORDED:
+        outcome = Outcome.UNCHANGED
     record = _record(job, tools, steps, existing, outcome=outcome, plan=plan, draft=draft)
     if outcome is not Outcome.WRITTEN:
         return record
@@ -295,11 +312,12 @@ def _record(
     """Put together what is known at the end of a journey; a write adds what it left on disk."""
     writes = plan.writes if plan else ()
     written = outcome is Outcome.WRITTEN
-    stands = plan.result if plan and outcome is not Outcome.PROPOSED else existing
+    stands = plan.result if plan and outcome not in UNWRITTEN else existing
     return Record(
         id=uuid.uuid4().hex,
         photo=job.photo,
         outcome=outcome,
+        started_at=steps.started_at,
         finished_at=tools.now().isoformat(timespec="milliseconds"),
         reason=reason,
         target=existing.source if written else None,

@@ -66,6 +66,11 @@ def within(text: str, limit: int) -> str | None:
     return text[:end] or None
 
 
+def first(text: str) -> str:
+    """Return the first sentence of a text on one line; all of the text where no end is found in it."""
+    return text[: next(_ends(text, len(text)), len(text))]
+
+
 def _ends(text: str, limit: int) -> Iterator[int]:
     """Yield where sentences end that are within a limit, the marks and quotes that close them included."""
     paired: Counter[str] = Counter()

@@ -62,6 +62,9 @@ class FolderSettings(Section):
     prompt_profile: str | None = Field(
         None, min_length=1, description="the set of prompts for its photos; the general one if not given"
     )
+    review: bool = Field(
+        False, description="store proposals for its photos; `review` writes what a person accepts"
+    )
 
     @field_validator("path", "after")
     @classmethod

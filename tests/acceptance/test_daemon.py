@@ -488,9 +488,10 @@ def test_the_built_in_server_is_started_asked_and_stopped_by_the_loader(
         assert found["XMP-dc:Title"]
         assert found["XMP-dc:Description"]
         assert found["XMP-dc:Subject"]
-    assert {model["model"] for line in house.audit() for model in line["models"].values()} == {
-        "builtin-describer"
-    }
+    assert {model for line in house.audit() for model in line["models"].values()} == {"builtin-describer"}
+    raw = [stage["raw"] for line in house.audit() for stage in line["stages"].values()]
+    assert len(raw) == 6
+    assert all(raw)
     assert not _listens(free_port)
 
 

@@ -159,7 +159,7 @@ def test_what_cannot_be_done_is_said(house: House) -> None:
     in_hand = house.inbox / ".photo-000.jpg.tagger-0123456789ab.jpg"
     in_hand.touch()
     house.state.mkdir()
-    with StateDirectory(root=house.state).undoing():
+    with StateDirectory(root=house.state).by_hand():
         tag_once(house)  # a start leaves alone what an undo has in hand
         second = house.run("undo", "--all", "--yes")
         assert (second.returncode, "another `undo` is at work" in second.stderr) == (1, True)
@@ -291,6 +291,8 @@ def test_proposals_touch_no_file_and_are_written_later_without_a_request(
     (line,) = house.audit()
     assert (line["outcome"], line["metadata_written"]) == ("proposed", False)
     assert line["after"][TITLE].startswith("A test caption")
+    assert line["caption"] == line["after"][TITLE]
+    assert line["stands"]["title"] is None
     tag_once(house, metadata={"mode": "fill"})
     assert tags(photo)[TITLE] == line["after"][TITLE]
     assert len(server.chat_requests) == 3

@@ -30,7 +30,7 @@ def spare() -> Iterator[ModelServer]:
 
 def models(house: House) -> list[dict[str, Any]]:
     """Who answered each stage of each photo."""
-    return [model for line in house.audit() for model in line["models"].values()]
+    return [stage for line in house.audit() for stage in line["stages"].values()]
 
 
 def status(house: House) -> dict[str, Any]:

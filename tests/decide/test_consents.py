@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tagger_daemon.model import Draft, Origin, Stage
+from tagger_daemon.model import Answer, Draft, Origin, Stage
 from tagger_daemon.settings import RemoteSettings
 from tagger_daemon.vision.consents import (
     Consents,
@@ -100,8 +100,8 @@ def test_what_a_person_has_to_add_is_valid_and_does_what_it_says() -> None:
 
 
 def test_an_answer_of_somebody_who_was_told_names_is_not_repeated_to_somebody_who_is_not() -> None:
-    def by(entry: str) -> Origin:
-        return Origin(
+    def by(entry: str, value: str | tuple[str, ...]) -> Answer:
+        origin = Origin(
             entry=entry,
             model="m",
             digest=None,
@@ -110,9 +110,10 @@ def test_an_answer_of_somebody_who_was_told_names_is_not_repeated_to_somebody_wh
             profile_hash="h",
             endpoint="http://127.0.0.1/v1",
         )
+        return Answer(value=value, origin=origin, raw=f"It is: {value}")
 
-    draft = Draft().with_answer(Stage.CAPTION, "Anna on Pier 39.", by("local"))
-    draft = draft.with_answer(Stage.KEYWORDS, ("pier",), by("remote"))
+    draft = Draft().with_answer(Stage.CAPTION, by("local", "Anna on Pier 39."))
+    draft = draft.with_answer(Stage.KEYWORDS, by("remote", ("pier",)))
     entry = Entry(name="remote", backend="openai", served_model="m")
     assert repeatable(draft, entry, Disclosure()) == draft
     for disclosed in (Disclosure(people=False), Disclosure(places=False)):

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger_daemon.model import Fingerprint, Origin, Outcome, Photo, Record, Stage
-from tagger_daemon.reports.daily import HIGHLIGHTS, NAMES_SHOWN, render_day
+from tagger_daemon.reports.daily import HIGHLIGHTS, render_day
 from tagger_daemon.reports.markdown import plain, table
+from tagger_daemon.reports.wording import NAMES_SHOWN
 
 DAY = date(2025, 3, 14)
 NOW = "2025-03-14 23:55+01:00"

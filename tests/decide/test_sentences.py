@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger_daemon.sentences import within
+from tagger_daemon.sentences import first, within
 
 #: In none of these does a sentence end before the end.
 WHOLE = [
@@ -125,3 +125,14 @@ def test_a_shortened_text_begins_the_whole_one_and_ends_a_sentence(words: list[s
 def test_long_texts_take_no_longer_than_they_should() -> None:
     assert within("a" * 100_000 + "." * 100_000, 250) is None
     assert within("(" * 50_000 + "Sea. " * 20_000, 100_000) is None
+
+
+@pytest.mark.parametrize("text", WHOLE)
+def test_the_first_sentence_of_a_text_without_an_end_is_all_of_it(text: str) -> None:
+    assert first(text) == text
+
+
+def test_the_first_sentence_ends_where_one_does() -> None:
+    assert first("A dog runs in St. James Park. It is wet. So is he.") == "A dog runs in St. James Park."
+    assert first("A dog.") == "A dog."
+    assert first("") == ""

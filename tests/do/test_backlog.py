@@ -14,7 +14,7 @@ from tagger_daemon.backlog.retry import Decision, decide
 from tagger_daemon.backlog.store import MAX_CRASHES, Backlog, Priority
 from tagger_daemon.database import Database, read_only
 from tagger_daemon.errors import LeaseLost, NotConsented, PhotoChanged, PhotoHeld, TaggerError
-from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Origin, Photo, Stage
+from tagger_daemon.model import Answer, Draft, Fingerprint, Job, JobState, Origin, Photo, Stage
 
 FOLDER = Path("/photos")
 ORIGIN = Origin(entry="e", model="m", digest=None, registry="r", profile="p", profile_hash="h", endpoint="u")
@@ -208,9 +208,9 @@ def test_a_photo_that_was_held_up_lets_the_others_of_its_folder_go_first(backlog
 def test_a_draft_survives_and_resumes_at_the_next_stage(backlog: Backlog) -> None:
     put(backlog, photo())
     (job,) = claim(backlog)
-    draft = (
-        Draft().with_answer(Stage.CAPTION, "A wall.", ORIGIN).with_answer(Stage.KEYWORDS, ("wall",), ORIGIN)
-    )
+    caption = Answer(value="A wall.", origin=ORIGIN, raw="Caption: a wall.\ud83d")
+    keywords = Answer(value=("wall",), origin=ORIGIN, raw="- Walls")
+    draft = Draft().with_answer(Stage.CAPTION, caption).with_answer(Stage.KEYWORDS, keywords)
     backlog.save_draft(job, draft, now=11)
     assert backlog.recover(now=12, boot="a") == []
     (again,) = claim(backlog)

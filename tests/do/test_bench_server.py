@@ -58,7 +58,7 @@ async def test_its_answers_can_be_used(json_schema: bool) -> None:
         path = Path("/photos/a.jpg")
         photo = Photo(path=path, folder=path.parent, fingerprint=Fingerprint(size=1, mtime_ns=1, inode=1))
         talk = asker.show(photo, {8: Picture(jpeg=bytes(200_000), width=1, height=1)}, Facts())
-        answers = [(await talk.ask(stage, Draft()))[0] for stage in Stage]
+        answers = [(await talk.ask(stage, Draft())).value for stage in Stage]
         await pool.close()
     assert len({*answers}) == len(Stage)
     assert isinstance(answers[1], tuple)

@@ -89,7 +89,7 @@ async def ask(asker: Asker, folder: Path, draft: Draft | None = None) -> Draft:
     conversation = asker.show(photo, {8: PICTURE}, FACTS)
     draft = draft or Draft()
     for stage in draft.missing(Stage):
-        draft = draft.with_answer(stage, *await conversation.ask(stage, draft))
+        draft = draft.with_answer(stage, await conversation.ask(stage, draft))
     return draft
 
 

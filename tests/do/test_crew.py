@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from loguru import logger
 
-from support.metadata_files import annotation, policy
+from support.metadata_files import annotation, answer_of, policy
 from tagger_daemon.backlog import retry, store
 from tagger_daemon.backlog.handoffs import HandOffs
 from tagger_daemon.backlog.store import Backlog, Priority
@@ -22,11 +22,11 @@ from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
 from tagger_daemon.model import (
     Annotation,
+    Answer,
     Draft,
     Existing,
     Fingerprint,
     JobState,
-    Origin,
     Photo,
     Picture,
     Policy,
@@ -171,10 +171,9 @@ class Talk:
     def __init__(self, go_on: asyncio.Event) -> None:
         self._go_on = go_on
 
-    async def ask(self, stage: Stage, _: Draft) -> tuple[str | tuple[str, ...], Origin]:
+    async def ask(self, stage: Stage, _: Draft) -> Answer:
         await self._go_on.wait()
-        answers = annotation()
-        return cast(Any, getattr(answers, stage.value)), answers.origins[stage]
+        return answer_of(annotation(), stage)
 
 
 async def until(condition: Callable[[], bool]) -> None:

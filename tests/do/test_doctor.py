@@ -12,7 +12,8 @@ import pytest
 from support.disks import mounted, remount
 from support.model_server import ModelServer
 from support.running import entry
-from tagger_daemon.cli.doctor import Finding, examine
+from tagger_daemon.cli.checks import Finding
+from tagger_daemon.cli.doctor import examine
 from tagger_daemon.settings import load
 
 

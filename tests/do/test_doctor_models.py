@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from support import eyes
 from support.model_server import ModelServer
 from support.running import entry
-from tagger_daemon.cli.doctor import Finding, examine
+from tagger_daemon.cli.checks import Finding, render
+from tagger_daemon.cli.doctor import examine
 from tagger_daemon.settings import load
 
 
@@ -71,6 +74,19 @@ def test_another_model_is_told_with_both_values_and_not_tried(tmp_path: Path) ->
     assert not shown.passed
     assert [value for value in ("ab" * 32, "cd" * 32, "sees pictures") if value not in shown.detail] == []
     assert f"canary at {server.base_url}" not in findings
+
+
+def test_a_failure_comes_with_what_to_do(tmp_path: Path) -> None:
+    with ModelServer() as server:
+        url = server.base_url
+        server.down()
+        findings = found(tmp_path, entry(url))
+    to_do = "start it, or correct serving.endpoints of 'test-entry' in the registry"
+    shown = findings[f"endpoint {url}"]
+    assert (shown.passed, shown.remedy, shown.to_json()["remedy"]) == (False, to_do, to_do)
+    page = io.StringIO()
+    Console(file=page, width=400).print(render(findings.values()))
+    assert f"To do: {to_do}" in page.getvalue()
 
 
 def test_a_key_that_is_missing_is_one_finding_among_others(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import typer
+from jsonschema import Draft202012Validator
 from pydantic import BaseModel, SecretStr
 
 from tagger_daemon.cli import batch, daemon, run_options
@@ -164,7 +165,18 @@ def audited() -> dict[str, Any]:
 def test_every_key_of_the_audit_is_explained() -> None:
     line = audited()
     keys = re.findall(r"^\| `(\w+)` \|", AUDIT, flags=re.MULTILINE)
-    assert keys == [*line, *line["models"]["caption"]]
+    assert keys == [*line, *line["stages"]["caption"]]
+
+
+def test_the_schema_of_the_audit_is_shown_as_it_is_and_names_every_outcome() -> None:
+    (shown,) = blocks(AUDIT, "json")
+    assert shown == (PACKAGE / "reports" / "audit.schema.json").read_text(encoding="utf-8")
+    Draft202012Validator.check_schema(schema := json.loads(shown))
+    assert schema["properties"]["outcome"]["enum"] == [outcome.value for outcome in Outcome]
+    line = audited()
+    assert schema["required"] == [*schema["properties"]] == [*line]
+    stage = schema["$defs"]["stage"]
+    assert stage["required"] == [*stage["properties"]] == [*line["stages"]["caption"]]
 
 
 def test_every_state_and_every_outcome_is_explained() -> None:

@@ -13,6 +13,7 @@ import pytest
 from support.asking import a_request, an_entry
 from support.model_server import DEFAULT_MODEL, Fail, ModelServer, Say
 from support.server_faces import FACES
+from tagger_daemon.cli.checks import talks
 from tagger_daemon.errors import RequestRejected, ServerMisconfigured
 from tagger_daemon.model import Stage
 from tagger_daemon.vision.client import ChatClient
@@ -44,6 +45,7 @@ class Cells:
     native: bool = False
     cuts_prompts: bool = False
     digests: bool = False
+    talks: bool = True
 
 
 TABLE = {
@@ -72,7 +74,7 @@ TABLE = {
     "compatible": Cells(),
     "litellm": Cells(health="/health/readiness"),
     "transformers": Cells(json_schema=False, presence_penalty=False, health="/health", names_models=False),
-    "builtin": Cells(health="/health"),
+    "builtin": Cells(health="/health", talks=False),
 }
 EVERY = pytest.mark.parametrize("name", list(DIALECTS))
 
@@ -290,6 +292,14 @@ async def test_what_a_server_is_can_be_read_off_its_pages(name: str) -> None:
             assert (page.status_code, bool(page.json())) == (200, True)
             assert ('"digest"' in (await client.get(cells.listing)).text) is cells.digests
             assert (await client.get("/nowhere")).status_code == 404
+
+
+@EVERY
+async def test_a_question_without_a_picture_is_asked_where_it_is_answered(name: str) -> None:
+    with ModelServer(dialect=name) as server:
+        async with asking(server, name) as client:
+            assert (await talks(client) == "answers") is TABLE[name].talks
+        assert (len(server.smalltalk), server.chat_requests) == (int(TABLE[name].talks), [])
 
 
 @EVERY

@@ -65,7 +65,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("PAUSE", 0.02), ("PAUSE_MOST", 0.05)):
+    for name, seconds in (("PAUSE", 0.02), ("PAUSE_MOST", 0.05), ("PAUSE_SUSPECT", 0.02)):
         monkeypatch.setattr(pool_module, name, seconds)
     monkeypatch.setattr(retry, "SERVER_WAIT", 0.02)
     monkeypatch.setattr(crew_module, "TICK", 0.02)
@@ -155,8 +155,6 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.002)
 
 
-# A request that is given up in mid-write leaves its socket to the garbage collector, by httpcore2's write.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_servers_that_are_down_a_third_of_the_time_cost_nothing_but_time(
     database: Database, servers: tuple[ModelServer, ...]
 ) -> None:

@@ -91,10 +91,10 @@ def test_what_was_proposed_is_known_until_it_is_written(studio: Studio) -> None:
     record = studio.tag(path, said, rules.evolve(mode=Mode.PROPOSE))
     assert (record.target, record.original) == (None, None)
     with studio.database.transaction() as db:
-        assert records.proposed_photos(db, after=None, limit=9) == [path]
+        assert records.unwritten_photos(db, after=None, limit=9) == [(path, Outcome.PROPOSED)]
     assert studio.tag(path, said, rules).outcome is Outcome.WRITTEN
     with studio.database.transaction() as db:
-        assert records.proposed_photos(db, after=None, limit=9) == []
+        assert records.unwritten_photos(db, after=None, limit=9) == []
 
 
 def test_a_marker_that_no_program_of_ours_wrote_harms_nobody(studio: Studio) -> None:

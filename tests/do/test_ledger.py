@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from tagger_daemon.database import Database, read_only
 from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
-from tagger_daemon.model import Fingerprint, Kept, Origin, Outcome, Photo, Record, Stage
+from tagger_daemon.model import Draft, Fingerprint, Kept, Origin, Outcome, Photo, Record, Stage
 
 RECORD = Record(
     id="1",
@@ -63,6 +64,29 @@ def test_a_record_from_before_originals_were_kept_has_none() -> None:
     values = json.loads(records.record_to_json(RECORD))
     del values["original"]
     assert records.record_from_json(json.dumps(values)) == RECORD.evolve(original=None)
+
+
+ANSWERS = Draft(
+    caption="Ein Weg",
+    origins=RECORD.origins,
+    raw={Stage.CAPTION: 'Here you are: "Ein Weg" \ud83d'},
+)
+
+
+def test_what_the_models_said_is_kept_once(ledger: Ledger, database: Database) -> None:
+    record = RECORD.evolve(answers=ANSWERS)
+    assert records.record_to_json(record).count("Here you are") == 1
+    ledger.add(record)
+    assert of_day(database, date(2026, 3, 29)) == [record]
+
+
+def test_a_record_from_before_raw_answers_were_kept_has_none() -> None:
+    values = json.loads(
+        records.record_to_json(RECORD.evolve(answers=ANSWERS, started_at="2026-03-29T23:58:00Z"))
+    )
+    del values["answers"]["raw"], values["started_at"], values["origins"]["caption"]["backend"]
+    answers = ANSWERS.evolve(raw={})
+    assert records.record_from_json(json.dumps(values)) == RECORD.evolve(answers=answers, started_at="")
 
 
 def of_day(database: Database, day: date) -> list[Record]:
@@ -118,3 +142,51 @@ def test_an_occasion_happens_once_a_day(ledger: Ledger) -> None:
     ledger.note_happened("summary", day, now=2)
     assert ledger.happened("summary", day)
     assert not ledger.happened("catch-up", day)
+
+
+def at(path: str, **changes: object) -> Record:
+    return RECORD.evolve(id=uuid.uuid4().hex, photo=RECORD.photo.evolve(path=Path(path))).evolve(**changes)
+
+
+def below(database: Database, *paths: str) -> list[tuple[str, str | None]]:
+    with read_only(database.path) as db:
+        found = records.newest_below(db, map(Path, paths))
+        return [(str(record.photo.path), record.title) for record in found]
+
+
+def test_the_newest_record_of_each_photo_below_some_folders_and_no_others(
+    ledger: Ledger, database: Database
+) -> None:
+    inside = ("/p/a/1.jpg", "/p/a/sub/caf\udce9.jpg")
+    for path in (*inside, "/p/a.jpg", "/p/ab/2.jpg", "/q/3.jpg", "/p/a0/4.jpg"):
+        ledger.add(at(path, title="old"))
+    ledger.add(at("/p/a/1.jpg", title="new", outcome=Outcome.SKIPPED))
+    ledger.intend(at("/p/a/sub/caf\udce9.jpg", title="may never be"))
+    expected = [("/p/a/1.jpg", "new"), ("/p/a/sub/caf\udce9.jpg", "old")]
+    assert below(database, "/p/a") == expected
+    assert below(database, "/p/a/sub", "/p/a", "/p/a/1.jpg", "/p/a") == expected
+    assert below(database, "/q/3.jpg", "/p/ab") == [("/p/ab/2.jpg", "old"), ("/q/3.jpg", "old")]
+    assert below(database, "/p/a/2.jpg", "/r") == []
+    assert below(database) == []
+    assert len(below(database, "/")) == 6
+
+
+def test_a_photo_that_moved_is_found_where_it_is_now(ledger: Ledger, database: Database) -> None:
+    ledger.add(at("/p/a/1.jpg"))
+    ledger.moved(Path("/p/a/1.jpg"), Path("/q/1.jpg"))
+    assert below(database, "/p") == []
+    assert below(database, "/q") == [("/q/1.jpg", "Ein Weg")]
+
+
+def test_records_are_given_one_after_the_other_while_others_are_added(
+    ledger: Ledger, database: Database
+) -> None:
+    for number in range(5):
+        ledger.add(at(f"/p/{number}.jpg"))
+    with read_only(database.path) as db:
+        found = records.newest_below(db, [Path("/p")])
+        first = next(found)
+        ledger.add(at("/p/4.jpg", title="later"))
+        rest = list(found)
+    assert [record.photo.path.name for record in (first, *rest)] == [f"{number}.jpg" for number in range(5)]
+    assert rest[-1].title == "Ein Weg"

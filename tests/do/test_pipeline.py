@@ -14,6 +14,7 @@ import pytest
 from support.metadata_files import (
     NOON,
     annotation,
+    answer_of,
     draw,
     draw_torn,
     open_store,
@@ -23,18 +24,18 @@ from support.metadata_files import (
     tell,
 )
 from support.unprivileged import run_unprivileged
-from tagger_daemon.errors import FolderUnavailable, VerificationFailed, WriteRefused
+from tagger_daemon.errors import FolderUnavailable, ReplyRefused, VerificationFailed, WriteRefused
 from tagger_daemon.intake.probe import look
 from tagger_daemon.metadata import apply
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import (
+    Answer,
     Draft,
     Fingerprint,
     Job,
     JobState,
     Memory,
-    Origin,
     Outcome,
     Photo,
     Picture,
@@ -43,7 +44,7 @@ from tagger_daemon.model import (
     Record,
     Stage,
 )
-from tagger_daemon.pipeline import Metadata, Steps, Tools, process
+from tagger_daemon.pipeline import Metadata, Steps, Tools, failed_record, process
 from tagger_daemon.service.pairs import Pairs
 
 
@@ -64,7 +65,9 @@ class Journey:
     memory: Memory = field(default_factory=Memory)
 
     def walk(self, photo: Photo, draft: Draft | None = None) -> Record:
-        job = Job(id=1, photo=photo, state=JobState.RUNNING, lease="x", generation=1, draft=draft or Draft())
+        return self.go(a_job(photo, draft or Draft()), Steps())
+
+    def go(self, job: Job, steps: Steps) -> Record:
         tools = Tools(
             metadata=self.metadata,
             fingerprint=fingerprint,
@@ -78,17 +81,14 @@ class Journey:
             alone=Pairs().alone,
             run="1",
         )
-        return asyncio.run(process(job, tools, Steps()))
+        return asyncio.run(process(job, tools, steps))
 
     async def prepare(self, _: Path) -> Pictures:
         return {1: Picture(jpeg=b"", width=1, height=1)}
 
-    async def ask(self, stage: Stage, _: Draft) -> tuple[str | tuple[str, ...], Origin]:
+    async def ask(self, stage: Stage, _: Draft) -> Answer:
         self.asked.append(stage)
-        answers = annotation()
-        answer: str | tuple[str, ...] | None = getattr(answers, stage.value)
-        assert answer is not None
-        return answer, answers.origins[stage]
+        return answer_of(annotation(), stage)
 
     async def save_draft(self, job: Job, draft: Draft) -> None:
         """Nothing dies here."""
@@ -101,6 +101,10 @@ class Journey:
 
     async def intend(self, record: Record) -> None:
         self.intended.append(record)
+
+
+def a_job(photo: Photo, draft: Draft) -> Job:
+    return Job(id=1, photo=photo, state=JobState.RUNNING, lease="x", generation=1, draft=draft)
 
 
 def fingerprint(path: Path) -> Fingerprint | None:
@@ -116,9 +120,34 @@ def test_a_photo_is_read_asked_about_and_written(tmp_path: Path, store: Metadata
     assert [intended.id for intended in journey.intended] == [record.id]
     assert record.final_fingerprint == photo_at(photo.path).fingerprint
     assert {"read", "prepare", "write", *Stage} == record.seconds.keys()
+    assert record.answers.raw == {stage: answer_of(annotation(), stage).raw for stage in Stage}
+    assert record.started_at == NOON.isoformat(timespec="milliseconds")
     again = Journey(store)
     assert again.walk(photo_at(photo.path)).outcome is Outcome.SKIPPED
     assert again.asked == []
+
+
+def test_the_record_of_a_photo_that_is_given_up_has_the_answers_that_it_got(
+    tmp_path: Path, store: MetadataStore
+) -> None:
+    class Reluctant(Journey):
+        async def ask(self, stage: Stage, draft: Draft) -> Answer:
+            if stage is Stage.DESCRIPTION:
+                raise ReplyRefused("the model declined")
+            return await super().ask(stage, draft)
+
+    first = answer_of(annotation(), Stage.CAPTION)
+    steps = Steps()
+    job = a_job(draw(tmp_path / "photo.jpg"), Draft().with_answer(Stage.CAPTION, first))
+    with pytest.raises(ReplyRefused) as told:
+        Reluctant(store).go(job, steps)
+    record = failed_record(job, now=NOON, reason=str(told.value), attempts=4, steps=steps)
+    keywords = answer_of(annotation(), Stage.KEYWORDS)
+    answers = job.draft.with_answer(Stage.KEYWORDS, keywords)
+    assert (record.answers, record.origins) == (answers, answers.origins)
+    assert record.started_at == NOON.isoformat(timespec="milliseconds")
+    never_begun = failed_record(job, now=NOON, reason="died", attempts=1, steps=Steps())
+    assert (never_begun.answers, never_begun.started_at) == (job.draft, "")
 
 
 def test_no_model_is_asked_about_a_photo_that_could_not_be_written(

@@ -674,6 +674,17 @@ async def test_a_photo_under_which_a_server_dies_that_just_came_back_lets_anothe
         assert caught.value.seconds == 0
 
 
+async def test_a_photo_that_never_reached_a_server_that_just_came_back_is_not_what_it_died_of(
+    server: ModelServer,
+) -> None:
+    entry = an_entry(server.base_url)
+    async with just_back(server, entry) as pool:
+        server.down()
+        with pytest.raises(ServerUnavailable) as caught:
+            await pool.chat(entry, a_request(), session="photo")
+        assert caught.value.seconds == 0
+
+
 async def test_a_pause_ends_with_the_server_that_asked_for_it(server: ModelServer) -> None:
     entry = an_entry(server.base_url)
     server.script("caption", Fail(503, b"Too much to do.", {"Retry-After": "60"}))

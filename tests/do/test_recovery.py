@@ -18,7 +18,7 @@ from tagger_daemon.ledger.records import Ledger
 from tagger_daemon.metadata.fields import read_name
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Job, Outcome, Photo, Record, WritePlan
-from tagger_daemon.reports.audit import AuditLog
+from tagger_daemon.reports.audit import AuditLog, daily
 from tagger_daemon.service.clock import boot_id
 from tagger_daemon.service.handoff import noting
 from tagger_daemon.service.recovery import complete_audit, settle_intentions, take_up
@@ -148,7 +148,7 @@ def test_what_the_service_died_of_too_often_is_failed_where_a_person_sees_it(sce
 
 def test_the_audit_gets_every_line_once(scene: Scene, tmp_path: Path) -> None:
     (tmp_path / "audit").mkdir()
-    audit = AuditLog(tmp_path / "audit")
+    audit = AuditLog(daily(tmp_path / "audit"))
     scene.ledger.add(scene.record)
     scene.ledger.add(scene.record.evolve(id="2"))
     # The first line was written by a process that died before it could note so.

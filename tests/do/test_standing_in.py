@@ -84,8 +84,8 @@ class Asked:
             folder=Path("/photos"),
             fingerprint=Fingerprint(size=1, mtime_ns=1, inode=1),
         )
-        _, origin = await self._asker.show(photo, {8: picture()}, Facts()).ask(stage, Draft())
-        return origin
+        answer = await self._asker.show(photo, {8: picture()}, Facts()).ask(stage, Draft())
+        return answer.origin
 
 
 def first(server: ModelServer) -> Entry:

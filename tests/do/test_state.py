@@ -62,7 +62,7 @@ for attempt in (state.acquire, state.is_held):
 
 
 def test_one_at_a_time_undoes(state: StateDirectory) -> None:
-    with state.undoing() as first, state.undoing() as second:
+    with state.by_hand() as first, state.by_hand() as second:
         assert (first, second) == (True, False)
-    with state.undoing() as third:
+    with state.by_hand() as third:
         assert third

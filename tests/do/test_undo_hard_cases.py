@@ -16,7 +16,7 @@ from tagger_daemon.errors import PhotoGone, WriteRefused
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Draft, JobState, Outcome
-from tagger_daemon.service.recovery import settle_intentions
+from tagger_daemon.service.recovery import is_by_hand, settle_intentions
 from tagger_daemon.service.undoing import Selection, release
 
 FIRST = by_model("eyes-1", caption="A dog.", keywords=("dog", "beach", "blue"), description="One dog.")
@@ -385,7 +385,7 @@ def test_whatever_an_undo_dies_of_the_next_one_brings_it_to_its_end(
     leftover.touch()
     theirs.touch()
     parts = (studio.database, studio.backlog, studio.ledger, studio.metadata)
-    settle_intentions(*parts, now=9, kinds=(Outcome.UNDONE,))
+    settle_intentions(*parts, now=9, mine=is_by_hand)
     studio.backlog.recover_by_hand(now=9)
     assert theirs.exists()
     assert leftover.exists() is (name == "intend")

@@ -13,8 +13,10 @@ from rich.console import Console
 
 from tagger_daemon.cli import undo as page
 from tagger_daemon.cli.exits import Exit
-from tagger_daemon.cli.undo import Outlook, Shown, Stop, exit_status, render, summary
+from tagger_daemon.cli.stopping import Stop
+from tagger_daemon.cli.undo import Outlook, Shown, exit_status, render, summary
 from tagger_daemon.errors import ConfigurationError, PhotoGone, StateUnavailable, WriteRefused
+from tagger_daemon.service.by_hand import check_owner
 from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.service.undoing import Found
 
@@ -132,7 +134,7 @@ def test_a_signal_lets_the_file_in_progress_be_ended(number: signal.Signals) -> 
 def test_root_leaves_no_files_in_another_users_state(tmp_path: Path) -> None:
     state = StateDirectory(root=tmp_path)
     state.database.touch()
-    page._check_owner(state)
+    check_owner(state, command="tagger-daemon undo")
     os.chown(state.database, 54321, 54321)
     with pytest.raises(ConfigurationError, match="sudo -u 54321"):
-        page._check_owner(state)
+        check_owner(state, command="tagger-daemon undo")

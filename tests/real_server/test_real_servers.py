@@ -113,7 +113,7 @@ def cached_stages(house: House) -> tuple[int, int, int]:
     """Of all photos, how many had each stage's prompt in the server's cache, by the audit."""
     lines = [line for line in house.audit() if line["outcome"] == "written"]
     counts = [
-        sum((line["models"][stage]["tokens"]["cached"] or 0) > 100 for line in lines)
+        sum((line["stages"][stage]["tokens"]["cached"] or 0) > 100 for line in lines)
         for stage in ("caption", "keywords", "description")
     ]
     return counts[0], counts[1], counts[2]
@@ -134,12 +134,12 @@ def test_twenty_photos_through_the_whole_daemon(tmp_path: Path, kind: str) -> No
     _, second, third = cached_stages(house)
     assert (second, third) == (PHOTOS, PHOTOS)
     told = sum(
-        line["models"][stage]["tokens"]["cached"] or 0
+        line["stages"][stage]["tokens"]["cached"] or 0
         for line in house.audit()
         for stage in ("caption", "keywords", "description")
     )
     assert cached >= told * 0.9
-    requests = sum(model["attempts"] for line in house.audit() for model in line["models"].values())
+    requests = sum(stage["attempts"] for line in house.audit() for stage in line["stages"].values())
     held(
         kind,
         f"{PHOTOS} photos, valid fields in every one; stages 2 and 3 of each from the cache",
@@ -189,7 +189,8 @@ def test_a_thinking_model_with_its_thinking_off(tmp_path: Path, kind: str) -> No
         second = a_house(tmp_path / "aloud", aloud)
         with second.start():
             second.draw(1, size=800)
-            wait_until(lambda: "think" in second.log_text(), "it is refused for thinking aloud", patience=120)
+            refused = "did not pass the canary: it thinks aloud"
+            wait_until(lambda: refused in second.log_text(), "the canary has shown it", patience=120)
             assert second.counts().get(JobState.DONE, 0) == 0
     held(kind, "a thinking model, its thinking off: valid fields; on: refused by the canary", "4 photos")
 
@@ -198,12 +199,16 @@ def test_a_thinking_model_with_its_thinking_off(tmp_path: Path, kind: str) -> No
 def test_no_bad_word_of_a_wild_model_reaches_a_file(tmp_path: Path, kind: str) -> None:
     with MAKE[kind](tmp_path / "server.log", model="wild") as server:
         house = a_house(
-            tmp_path, registered(kind, server.base_url), queue={"max_attempts": 3, "backoff_seconds": 0}
+            tmp_path, registered(kind, server.base_url), queue={"max_attempts": 6, "backoff_seconds": 0}
         )
         photos = house.draw(PHOTOS, size=800)
         with house.start():
             end(house, PHOTOS)
 
+    told = house.log_text()
+    assert "passed the canary" in told, "what is judged are answers about photos"
+    refused = told.count("; tried again in ") + told.count(": failed: ")
+    assert refused >= PHOTOS, "the model was wild"
     counts = house.counts()
     tags = read_tags(photos)
     written = {Path(line["image"]).name for line in house.audit() if line["outcome"] == "written"}
@@ -213,11 +218,12 @@ def test_no_bad_word_of_a_wild_model_reaches_a_file(tmp_path: Path, kind: str) -
             assert_valid(found)
         else:
             assert not any(tag in found for tag in ("XMP-dc:Title", "XMP-dc:Description", "XMP-dc:Subject"))
+    assert written, "some answers were good enough"
     failed = counts.get(JobState.FAILED, 0)
     held(
         kind,
-        "a wild model: no bad word in any file",
-        f"{len(written)} photos written, {failed} failed visibly",
+        "a wild model, that passes the canary: no bad word in any file",
+        f"{refused} answers refused; {len(written)} photos written, {failed} failed visibly",
     )
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from tagger_daemon.metadata.exiftool import ExifTool
 from tagger_daemon.metadata.files import fingerprint
 from tagger_daemon.metadata.store import MetadataStore
-from tagger_daemon.model import Annotation, Origin, Photo, Policy, Stage
+from tagger_daemon.model import Annotation, Answer, Origin, Photo, Policy, Stage
 from tagger_daemon.settings import MetadataSettings
 
 NOON = datetime(2024, 5, 1, 12, 0, 0, tzinfo=UTC)
@@ -84,6 +84,13 @@ def annotation(**changes: Any) -> Annotation:
         "origins": dict.fromkeys(Stage, origin),
     }
     return Annotation(**{**answers, **changes})
+
+
+def answer_of(said: Annotation, stage: Stage) -> Answer:
+    """Return one stage's answer, as a conversation gives it."""
+    value: str | tuple[str, ...] | None = getattr(said, stage.value)
+    assert value is not None
+    return Answer(value=value, origin=said.origins[stage], raw=f"Here you are: {value}")
 
 
 def policy(**changes: Any) -> Policy:

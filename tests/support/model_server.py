@@ -10,7 +10,8 @@ that carries a short hash of the picture, so that a test sees that an answer bel
         assert len(server.chat_requests) == 2
 
 It looks like vLLM, or like another kind of server: `ModelServer(dialect="ollama")`. The canary's pictures it
-looks at with its `eyes`, at once and whatever is scripted, held or delayed; they count among no others.
+looks at with its `eyes`, at once and whatever is scripted, held or delayed; they count among no others. Nor
+does the question without a picture, to which it says its `word`.
 
 As a process of its own, for tests that kill things:
 
@@ -61,6 +62,7 @@ from support.chat_wire import (
 from support.eyes import Eyes, seeing
 from support.server_faces import CHAT_PATHS, FACES, NATIVE_CHAT, Serving, answers_as, refusal
 from tagger_daemon.vision.canary import CANARY
+from tagger_daemon.vision.smalltalk import QUESTION
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -81,6 +83,9 @@ __all__ = [
 ]
 
 DEFAULT_MODEL = "test-vlm"
+
+#: Stages of requests that are about nobody's photo.
+ASIDE = frozenset({"canary", "smalltalk"})
 
 
 class ModelServer:
@@ -119,6 +124,7 @@ class ModelServer:
         self.models_status = 200
         self.statuses: dict[str, int] = {}  # path -> status of other pages, where it is not 200
         self.eyes: Eyes = seeing  # what it says of the canary's pictures
+        self.word: Say | Fail | Drop | Garbage = Say("Yes.")  # what it says to a question without a picture
         self.card: dict[str, Any] = {}  # what its list of models tells of each, beside the name
         self.max_in_flight = 0  # the most chat requests that were ever under way at once
         self.dialect = dialect
@@ -175,13 +181,18 @@ class ModelServer:
 
     @property
     def chat_requests(self) -> list[Recorded]:
-        """The chat requests so far, in the order of arrival, without the canary's."""
+        """The chat requests about photos so far, in the order of arrival."""
         return [request for request in self.requests if self._is_photo(request)]
 
     @property
     def canary_requests(self) -> list[Recorded]:
         """The canary's requests so far, in the order of arrival."""
         return [request for request in self.requests if request.stage == "canary"]
+
+    @property
+    def smalltalk(self) -> list[Recorded]:
+        """The questions without a picture so far, in the order of arrival."""
+        return [request for request in self.requests if request.stage == "smalltalk"]
 
     def script(self, stage: str | None, *replies: Reply) -> None:
         """Queue one-shot replies for a stage, or, with None, for whatever comes next."""
@@ -257,7 +268,7 @@ class ModelServer:
         content = _json_object(body)
         is_chat = self._is_chat(method, path)
         asked = said_by("user", content)
-        is_canary = is_chat and CANARY in asked
+        aside = "canary" if CANARY in asked else "smalltalk" if QUESTION in asked else None
         now = time.monotonic()
         request = Recorded(
             path=path,
@@ -267,10 +278,10 @@ class ModelServer:
             json=content,
             stage=self._stage_of(asked) if is_chat and content is not None else None,
             started=now,
-            finished=None if is_chat and not is_canary else now,
+            finished=None if is_chat and aside is None else now,
         )
-        if is_canary:
-            request = replace(request, stage="canary")
+        if is_chat and aside is not None:
+            request = replace(request, stage=aside)
         with self._changed:
             self._requests.append(request)
             number = len(self._requests) - 1
@@ -289,8 +300,8 @@ class ModelServer:
 
         with self._changed:
             request = self._requests[number]
-        if request.stage == "canary":
-            seen = self._seen(request)
+        if request.stage in ASIDE:
+            seen = self._seen(request) if request.stage == "canary" else self._heard(request)
             with self._changed:
                 return self._worded(seen, request) if isinstance(seen, Say) else seen
         with self._changed:
@@ -327,7 +338,7 @@ class ModelServer:
         return method == "POST" and path in self.face.chats
 
     def _is_photo(self, request: Recorded) -> bool:
-        return self._is_chat(request.method, request.path) and request.stage != "canary"
+        return self._is_chat(request.method, request.path) and request.stage not in ASIDE
 
     def _worked_on(self, number: int, gone: Callable[[], bool]) -> Say | Fail | Drop | Garbage:
         """Wait for a slot, and then for as long as the reply takes."""
@@ -403,6 +414,9 @@ class ModelServer:
             return self._usual_reply(request)
         said = self.eyes(image_bytes(request))
         return as_asked(said, request) if isinstance(said, Say) else said
+
+    def _heard(self, request: Recorded) -> Say | Fail | Drop | Garbage:
+        return refusal(self.face, request, self.models) or self.word
 
     def _wait(self, number: Callable[[], int], count: int, timeout: float, what: str) -> None:
         with self._changed:

@@ -107,6 +107,38 @@ class House:
             env=self._env(),
         )
 
+    def batch_command(self, *arguments: str) -> list[str]:
+        """The command line of an `imageworks-personal-tagger` command on this house."""
+        command = [str(Path(sys.executable).with_name("imageworks-personal-tagger")), *arguments]
+        return [*command, "--config", str(self.config)]
+
+    def batch(self, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
+        """Run an `imageworks-personal-tagger` command to its end, in this house's folder."""
+        return subprocess.run(
+            self.batch_command(*arguments),
+            input=said,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=2 * PATIENCE,
+            env=self._env(),
+            cwd=self.root,
+        )
+
+    def spawn_batch(self, *arguments: str) -> Running:
+        """Begin an `imageworks-personal-tagger` command; what it says on stderr is kept."""
+        log = (self.root / "log").open("ab")
+        mark = log.tell()
+        process = subprocess.Popen(
+            self.batch_command(*arguments),
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            env=self._env(),
+            cwd=self.root,
+        )
+        return Running(process=process, log=self.root / "log", sink=log, mark=mark)
+
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """Begin a command, whose output can be read."""
         pipe = subprocess.PIPE

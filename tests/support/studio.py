@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from support.metadata_files import annotation, open_store, photo_at, policy
+from support.metadata_files import annotation, answer_of, open_store, photo_at, policy
 from tagger_daemon.backlog import store
 from tagger_daemon.backlog.store import Backlog, Priority
 from tagger_daemon.database import Database
@@ -23,13 +23,13 @@ from tagger_daemon.metadata.read import SHOW
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import (
     Annotation,
+    Answer,
     Draft,
     Existing,
     Facts,
     Fingerprint,
     JobState,
     Mode,
-    Origin,
     Photo,
     Picture,
     Pictures,
@@ -38,7 +38,7 @@ from tagger_daemon.model import (
     Stage,
 )
 from tagger_daemon.pipeline import Steps, Tools, process
-from tagger_daemon.reports.audit import AuditLog
+from tagger_daemon.reports.audit import AuditLog, daily
 from tagger_daemon.service.crew import Journal
 from tagger_daemon.service.pairs import Pairs
 from tagger_daemon.service.undoing import Effect, Selection, Undoer
@@ -129,11 +129,9 @@ class Studio:
         studio = self
 
         class Conversation:
-            async def ask(self, stage: Stage, _: Draft) -> tuple[str | tuple[str, ...], Origin]:
+            async def ask(self, stage: Stage, _: Draft) -> Answer:
                 studio.asked.append((path, stage))
-                answer = getattr(said, stage.value)
-                assert answer is not None
-                return answer, said.origins[stage]
+                return answer_of(said, stage)
 
         def show(_photo: Photo, _pictures: Pictures, facts: Facts) -> Conversation:
             studio.told.append(facts)
@@ -183,6 +181,7 @@ def open_studio(root: Path, *, metadata: MetadataStore | None = None, **settings
     database = Database(root / "tagger.sqlite3", (*store.migrations(), *records.migrations()))
     try:
         with nullcontext(metadata) if metadata else open_store(**settings) as opened:
-            yield Studio(folder=folder, database=database, metadata=opened, audit=AuditLog(root / "audit"))
+            audit = AuditLog(daily(root / "audit"))
+            yield Studio(folder=folder, database=database, metadata=opened, audit=audit)
     finally:
         database.close()

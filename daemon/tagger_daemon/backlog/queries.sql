@@ -8,6 +8,15 @@ UPDATE folder SET watched = 0;
 -- This one is.
 INSERT INTO folder(path) VALUES (:path) ON CONFLICT(path) DO UPDATE SET watched = 1;
 
+-- name: open_of
+-- The photos of a folder that have a way to go, or were given up.
+SELECT job.id AS id, folder.path AS folder_path, rel FROM job JOIN folder ON folder.id = job.folder_id
+WHERE folder.path = :path AND state IN ('ready', 'waiting', 'failed');
+
+-- name: leave
+-- It is not to be described: as if it were not there.
+UPDATE job SET state = 'gone', lease = NULL, updated_at = :now WHERE id = :id AND state IN ('ready', 'waiting', 'failed');
+
 -- name: enqueue
 -- A settled file: new, or with other content than we know. Work on an older content is void, its draft too.
 -- A row that is running keeps its lease; its holder finds out by the generation.

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -149,6 +149,19 @@ class Backlog:
             db.execute(queries()["watch_none"])
             for folder in folders:
                 db.execute(queries()["watch"], {"path": os.fsencode(folder)})
+
+    def leave_out(self, folder: Path, unwanted: Callable[[Path], bool], *, now: int) -> None:
+        """Take photos from the queue that are not to be described any more; a scan may find them again.
+
+        Args:
+            folder: a watch folder.
+            unwanted: tells which of its photos these are.
+            now: milliseconds since the epoch.
+        """
+        with self._database.transaction() as db:
+            rows = db.execute(queries()["open_of"], {"path": os.fsencode(folder)}).fetchall()
+            left = [row["id"] for row in rows if unwanted(path_of(row))]
+            db.executemany(queries()["leave"], [{"id": id_, "now": now} for id_ in left])
 
     def enqueue(self, photos: Sequence[Photo], *, priority: int, now: int) -> int:
         """Take in settled photos; those whose content we know already change nothing.

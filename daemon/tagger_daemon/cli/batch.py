@@ -7,13 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from tagger_daemon.cli import run_options, shared
+from tagger_daemon.cli import logs, run_options, shared
 from tagger_daemon.cli.app import App, start, with_debug, with_parameters
 from tagger_daemon.cli.choice import Contradiction, chosen, without_effect
 from tagger_daemon.cli.exits import BATCH
+from tagger_daemon.cli.review import review_group
 from tagger_daemon.cli.run_options import name_of
 from tagger_daemon.cli.shared import ConfigOption, JsonOption
-from tagger_daemon.settings import Loaded, load
+from tagger_daemon.reports.audit import AuditLog, single
+from tagger_daemon.service.batch import state_of
+from tagger_daemon.service.state import StateDirectory
+from tagger_daemon.settings import Loaded, Settings, load
 
 app = App(BATCH, name=BATCH.name)
 config_app = App(BATCH, help="The settings.", no_args_is_help=True)
@@ -91,12 +95,64 @@ def settled(config: Path | None, typed: dict[str, Any]) -> Loaded:
     return loaded
 
 
+def apply(
+    jsonl: Annotated[
+        Path, typer.Argument(metavar="JSONL", help="The audit of a dry run; edited, if you like.")
+    ],
+    config: ConfigOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write what a dry run proposed, without asking the models again.
+
+    All of it, but for what `review` rejected or edited. The file may be edited before: another caption or
+    description is yours from then on, a keyword that was taken out is never proposed again for that photo.
+
+    Examples:
+
+      $program apply outputs/results/personal_tagger.jsonl
+
+      $program apply audit.jsonl --dry-run --json
+    """
+    from tagger_daemon.cli import review as review_page
+
+    settings = batch_settings(config)
+    logs.configure("WARNING")
+    state = StateDirectory(root=settings.state_dir)
+    command = f"{BATCH.name} apply"
+    raise typer.Exit(
+        review_page.conduct_apply(
+            state, settings, jsonl, dry_run=dry_run, yes=yes, as_json=as_json, command=command
+        )
+    )
+
+
+def batch_settings(config: Path | None) -> Settings:
+    """Read the settings, with the state directory of batch runs.
+
+    Raises:
+        ConfigurationError: they are not as they should be.
+    """
+    settings = shared.read_settings(BATCH, config).settings
+    return settings.model_copy(update={"state_dir": state_of(settings)})
+
+
+def audit_of(settings: Settings) -> AuditLog:
+    """Return where what becomes of photos is told."""
+    return AuditLog(single(settings.output_jsonl.absolute()))
+
+
 _run = with_parameters(run, run_options.parameters())
 app.bare(with_debug(_run), invoke_without_command=True)
 app.command()(_run)
 app.command("list-registry")(shared.list_registry)
 app.command()(shared.profiles)
 app.command()(shared.preview)
+app.command()(apply)
+app.add_typer(review_group(BATCH, batch_settings, audit_of), name="review")
 config_app.command("show")(with_parameters(config_show, run_options.parameters()))
 
 

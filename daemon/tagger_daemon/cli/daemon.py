@@ -17,10 +17,12 @@ from tagger_daemon.cli import logs, shared
 from tagger_daemon.cli import status as status_page
 from tagger_daemon.cli.app import App, start
 from tagger_daemon.cli.exits import DAEMON, Exit
+from tagger_daemon.cli.review import review_group
 from tagger_daemon.cli.shared import ConfigOption, JsonOption, read_settings
 from tagger_daemon.cli.terminal import console
 from tagger_daemon.database import Database, read_only
 from tagger_daemon.ledger import records
+from tagger_daemon.reports.audit import AuditLog, daily
 from tagger_daemon.service.clock import local_now, now_ms
 from tagger_daemon.service.reporting import make_page
 from tagger_daemon.service.state import StateDirectory
@@ -29,6 +31,14 @@ from tagger_daemon.settings import Loaded
 app = App(DAEMON, name=DAEMON.name, no_args_is_help=True)
 config_app = App(DAEMON, help="The settings.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+app.add_typer(
+    review_group(
+        DAEMON,
+        lambda config: _load(config).settings,
+        lambda settings: AuditLog(daily(StateDirectory(root=settings.state_dir).audit)),
+    ),
+    name="review",
+)
 
 
 def root() -> None:
@@ -307,13 +317,14 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
       $program doctor
     """
+    from tagger_daemon.cli import checks
     from tagger_daemon.cli import doctor as doctor_page
 
     findings = asyncio.run(doctor_page.examine(_load(config)))
     if as_json:
         typer.echo(json.dumps([finding.to_json() for finding in findings], indent=2))
     else:
-        console().print(doctor_page.render(findings))
+        console().print(checks.render(findings))
     raise typer.Exit(Exit.OK if all(finding.passed for finding in findings) else Exit.AMISS)
 
 

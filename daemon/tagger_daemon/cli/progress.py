@@ -127,12 +127,14 @@ def print_outcome(state: StateDirectory) -> Exit:
     counts = sum((Counter(folder.counts) for folder in folders), Counter[JobState]())
     became = Counter(record.outcome for record in found)
     proposed, undone = became[Outcome.PROPOSED], became[Outcome.UNDONE]
-    skipped = counts[JobState.DONE] - len(written) - proposed - undone
+    refused = became[Outcome.REFUSED]
+    skipped = counts[JobState.DONE] - len(written) - proposed - undone - refused
     left = sum(counts[state] for state in OPEN_STATES) - len(held)
     clauses = [
         f"{len(written)} photos described",
         *([f"{proposed} proposed and kept in the ledger"] if proposed else []),
         *([f"{undone} left alone since they were undone"] if undone else []),
+        *([f"{refused} left alone since a person refused the proposal"] if refused else []),
         f"{max(skipped, 0)} were tagged already",
         f"{len(failed)} failed",
     ]

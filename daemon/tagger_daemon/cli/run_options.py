@@ -57,7 +57,7 @@ NOTES: Final[Mapping[str, str]] = {
     "use_registry": "With it alone, no server is started.",
     "use_loader": "Where it is typed, the registry is meant too.",
     "prompt_profile": "By its name or its id.",
-    "state_dir": "By default ~/.local/state/imageworks-personal-tagger; never give it the daemon's.",
+    "state_dir": "By default ~/.local/state/imageworks-personal-tagger.",
     "log_level": "DEBUG, INFO, WARNING or ERROR.",
 }
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import typer
@@ -20,26 +17,18 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from tagger_daemon import __version__
-from tagger_daemon.backlog import store
-from tagger_daemon.backlog.handoffs import HandOffs
-from tagger_daemon.backlog.store import Backlog
 from tagger_daemon.cli.exits import Exit
+from tagger_daemon.cli.stopping import Stop
 from tagger_daemon.cli.terminal import console, one_line
-from tagger_daemon.database import Database, read_only
-from tagger_daemon.errors import ConfigurationError, PhotoGone, StateUnavailable, TaggerError
+from tagger_daemon.database import read_only
+from tagger_daemon.errors import PhotoGone, StateUnavailable, TaggerError
 from tagger_daemon.ledger import records
-from tagger_daemon.ledger.records import Ledger
 from tagger_daemon.metadata import fields
-from tagger_daemon.metadata.exiftool import ExifTool
 from tagger_daemon.metadata.merge import key
-from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.metadata.undo import BOOKKEEPING
-from tagger_daemon.model import NewValue, Outcome, Value
-from tagger_daemon.reports.audit import AuditLog
-from tagger_daemon.service.clock import local_now, new_run_id, now_ms
-from tagger_daemon.service.handoff import noting
-from tagger_daemon.service.recovery import settle_intentions
+from tagger_daemon.model import NewValue, Value
+from tagger_daemon.reports.audit import AuditLog, daily
+from tagger_daemon.service import by_hand
 from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.service.undoing import Effect, Found, Selection, Undoer
 from tagger_daemon.settings import Settings
@@ -99,28 +88,6 @@ class Outlook:
         }
 
 
-class Stop:
-    """Asked to stop, by Ctrl-C or SIGTERM, the photo in progress is brought to its end first."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take those signals, until the context ends."""
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, self._hear) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _hear(self, _number: int, _frame: FrameType | None) -> None:
-        self.asked = True
-        print("\nstopping after this file", file=sys.stderr)
-
-
 @contextmanager
 def opened(settings: Settings, state: StateDirectory) -> Iterator[Undoer]:
     """Give what takes back, with a database and an exiftool of its own; the daemon may run meanwhile.
@@ -129,38 +96,16 @@ def opened(settings: Settings, state: StateDirectory) -> Iterator[Undoer]:
         StateUnavailable: nothing was ever written here, or another `undo` is at work.
         ConfigurationError: exiftool does not work, or the state belongs to somebody else.
     """
-    if not state.database.exists():
-        raise StateUnavailable(f"nothing was ever written by way of {state.root}")
-    _check_owner(state)
-    with ExitStack() as stack:
-        if not stack.enter_context(state.undoing()):
-            raise StateUnavailable(f"another `undo` is at work on {state.root}; try again when it has ended")
-        database = Database(state.database, (*store.migrations(), *records.migrations()))
-        stack.callback(database.close)
-        exiftool = ExifTool(settings.metadata.exiftool, timeout_seconds=settings.metadata.timeout_seconds)
-        metadata = MetadataStore(
-            settings.metadata, exiftool=exiftool, tool_version=__version__, now=local_now
-        )
-        stack.callback(metadata.close)
-        metadata.start()
-        settle_intentions(
-            database,
-            Backlog(database),
-            Ledger(database),
-            metadata,
-            now=now_ms(),
-            # Those of a running daemon are its own; those of one that died have to be known here too.
-            kinds=(Outcome.UNDONE,) if state.is_held() else tuple(Outcome),
-            finished=noting(settings.folders, HandOffs(database)),
-        )
-        Backlog(database).recover_by_hand(now=now_ms())
+    with by_hand.opened(
+        settings, state, command="tagger-daemon undo", audit=AuditLog(daily(state.audit))
+    ) as bench:
         yield Undoer(
-            database=database,
-            audit=AuditLog(state.audit),
-            metadata=metadata,
-            run=new_run_id(local_now()),
-            now=local_now,
-            daemon_runs=state.is_held,
+            database=bench.database,
+            audit=bench.audit,
+            metadata=bench.metadata,
+            run=bench.run,
+            now=bench.now,
+            daemon_runs=bench.daemon_runs,
         )
 
 
@@ -303,20 +248,6 @@ def unknown_run(state: StateDirectory, run: str) -> str | None:
         return "nothing was written yet"
     lines = [f"  {name}  {day}  {_count(writes, 'file')}" for name, day, writes in known[:RUNS_SHOWN]]
     return "\n".join((f"there is no run {run!r}; the last ones are:", *lines))
-
-
-def _check_owner(state: StateDirectory) -> None:
-    """Refuse root where the service is another user's: files of root's would keep it from its own state."""
-    owner = state.database.stat().st_uid
-    if os.geteuid() == 0 and owner != 0:
-        try:
-            name = pwd.getpwuid(owner).pw_name
-        except KeyError:
-            name = str(owner)
-        raise ConfigurationError(
-            f"{state.root} belongs to {name}, and files of root's in it would stand in the service's way. "
-            f"Type it as that user: sudo -u {name} tagger-daemon undo …"
-        )
 
 
 def _shown(effect: Effect) -> Shown:

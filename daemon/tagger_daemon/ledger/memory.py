@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tagger_daemon.model import Draft, Memory, Outcome, Record
+from tagger_daemon.model import UNWRITTEN, Draft, Memory, Outcome, Record
 
 #: Records of one picture that are looked at, newest first. Each carries on what the older ones knew; more
 #: than one is needed only to step over those that know nothing.
@@ -21,6 +21,8 @@ def remember(
     begun: Sequence[Record] = (),
     places: frozenset[Path] = frozenset(),
     undone_at: str | None,
+    refused_at: str | None = None,
+    review: str = "",
 ) -> Memory:
     """Say what is known of a picture.
 
@@ -29,8 +31,12 @@ def remember(
         begun: writes that are under way: of these, only the answers are known to be so.
         places: the names under which it was written, as they are now.
         undone_at: when a person had our words taken back, if they are still to be left out.
+        refused_at: when a person refused all that was proposed, if that still counts.
+        review: id of the proposal that a person has begun to decide about.
     """
-    marked = next((record for record in history if record.outcome is not Outcome.PROPOSED), None)
+    # A refusal as a whole has the photo left alone; once it is lifted, its keywords may be proposed again.
+    history = [record for record in history if record.outcome is not Outcome.REFUSED]
+    marked = next((record for record in history if record.outcome not in UNWRITTEN), None)
     answers = Draft()
     for record in (*begun, *history):
         if record.outcome is Outcome.UNDONE:
@@ -44,4 +50,6 @@ def remember(
         rejected=history[0].rejected if history else (),
         undone_at=undone_at,
         answers=answers,
+        refused_at=refused_at,
+        review=review,
     )

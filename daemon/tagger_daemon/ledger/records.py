@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tagger_daemon.database import Database, Migration
+from tagger_daemon.errors import LeaseLost, PhotoChanged
+from tagger_daemon.ledger.decisions import refused_at, settle, under_review
 from tagger_daemon.ledger.memory import MOST_RECALLED, remember
 from tagger_daemon.model import (
+    UNWRITTEN,
     Draft,
     Fingerprint,
     Kept,
@@ -37,6 +40,7 @@ def migrations() -> tuple[Migration, ...]:
     return (
         Migration(name="ledger-1", sql=_file("schema.sql")),
         Migration(name="ledger-undone", sql=_file("undone.sql")),
+        Migration(name="ledger-review", sql=_file("review.sql")),
     )
 
 
@@ -56,17 +60,31 @@ class Ledger:
         If the process dies between the replacing and the finishing, `intended` is how the next one finds out
         that a file carries our words, and which words stood there before. A new intention replaces an older
         one for the same photo: what still has to be written was not written then.
+
+        Raises:
+            PhotoChanged: a person has begun to decide, meanwhile, about what was proposed for this picture.
         """
         with self._database.transaction() as db:
+            if record.outcome is Outcome.WRITTEN and not record.proposal and record.content_hash:
+                content = record.content_hash
+                if under_review(db, content) or refused_at(db, content):
+                    raise PhotoChanged(f"{record.photo.path.name}: a review of it has begun")
             db.execute("DELETE FROM record WHERE path = ? AND stands = 0", (os.fsencode(record.photo.path),))
             self._put(record, stands=False)
 
     def add(self, record: Record) -> None:
         """Keep a record, in place of its intention if there was one.
 
-        Inside the transaction that finishes the job, both stand or neither.
+        Inside the transaction that finishes the job, both stand or neither. A review that it ends is over.
+
+        Raises:
+            LeaseLost: it is a proposal, and a person has begun, meanwhile, to decide about the one before.
         """
-        self._put(record, stands=True)
+        with self._database.transaction() as db:
+            if record.outcome is Outcome.PROPOSED and under_review(db, record.content_hash or ""):
+                raise LeaseLost(f"{record.photo.path.name}: a review of it has begun")
+            self._put(record, stands=True)
+            settle(db, record)
 
     def _put(self, record: Record, *, stands: bool) -> None:
         moment = datetime.fromisoformat(record.finished_at)
@@ -184,6 +202,8 @@ def memory_of(db: sqlite3.Connection, content_hash: str) -> Memory:
         begun=history[:begun],
         places=frozenset(Path(os.fsdecode(row["path"])) for row in places),
         undone_at=None if undone is None else str(undone["at"]),
+        refused_at=refused_at(db, content_hash),
+        review=under_review(db, content_hash),
     )
 
 
@@ -204,6 +224,7 @@ class Tagged(Value):
     path: Path
     marker: Marker | None  # what it said then; None: none of our words stood there
     judged: str  # by which models and prompts it was measured then
+    left_alone: bool = False  # a person took our words back, or refused them
 
 
 def tagged_photos(db: sqlite3.Connection, *, after: Path | None, limit: int) -> list[Tagged]:
@@ -217,8 +238,10 @@ def tagged_photos(db: sqlite3.Connection, *, after: Path | None, limit: int) -> 
     query = (
         "SELECT path, json_extract(body, '$.judged') AS judged, "
         "CASE WHEN content_hash IN (SELECT content_hash FROM undone) THEN NULL "
-        "ELSE json_extract(body, '$.marker') END AS marker FROM record WHERE rowid IN "
-        "(SELECT max(rowid) FROM record WHERE path > ? AND stands = 1 AND outcome NOT IN (?, ?) "
+        "ELSE json_extract(body, '$.marker') END AS marker, "
+        "content_hash IN (SELECT content_hash FROM undone UNION SELECT content_hash FROM refused) "
+        "AS left_alone FROM record WHERE rowid IN "
+        "(SELECT max(rowid) FROM record WHERE path > ? AND stands = 1 AND outcome NOT IN (?, ?, ?) "
         "GROUP BY path ORDER BY path LIMIT ?) ORDER BY path"
     )
     start = b"" if after is None else os.fsencode(after)
@@ -227,20 +250,32 @@ def tagged_photos(db: sqlite3.Connection, *, after: Path | None, limit: int) -> 
             path=Path(os.fsdecode(row["path"])),
             marker=Marker.from_plain(json.loads(row["marker"])) if row["marker"] else None,
             judged=row["judged"] or "",
+            left_alone=bool(row["left_alone"]),
         )
-        for row in db.execute(query, (start, Outcome.FAILED, Outcome.PROPOSED, limit))
+        for row in db.execute(query, (start, Outcome.FAILED, *UNWRITTEN, limit))
     ]
 
 
-def proposed_photos(db: sqlite3.Connection, *, after: Path | None, limit: int) -> list[Path]:
-    """The next photos by their names for which something was proposed, and nothing was done since."""
+def unwritten_photos(db: sqlite3.Connection, *, after: Path | None, limit: int) -> list[tuple[Path, Outcome]]:
+    """The next photos by their names whose words were proposed or told, and nothing done or said since.
+
+    Args:
+        db: a connection, that may be a read-only one.
+        after: the last one that was given before; None: from the first on.
+        limit: so many at most.
+    """
     query = (
-        "SELECT DISTINCT path FROM record AS proposed WHERE outcome = 'proposed' AND stands = 1 AND path > ? "
-        "AND NOT EXISTS (SELECT 1 FROM record WHERE record.path = proposed.path AND record.stands = 1 "
-        "AND record.rowid > proposed.rowid AND record.outcome <> ?) ORDER BY path LIMIT ?"
+        "SELECT path, 'proposed' AS outcome FROM open_proposal WHERE path > ? "
+        "AND NOT EXISTS (SELECT 1 FROM decision WHERE decision.content_hash = open_proposal.content_hash) "
+        "AND NOT EXISTS (SELECT 1 FROM refused WHERE refused.content_hash = open_proposal.content_hash) "
+        "UNION SELECT path, 'recorded' FROM record AS told "
+        "WHERE outcome = 'recorded' AND stands = 1 AND path > ? AND NOT EXISTS ("
+        "SELECT 1 FROM record AS later WHERE later.path = told.path AND later.rowid > told.rowid "
+        "AND later.stands = 1 AND later.outcome <> 'failed') ORDER BY path LIMIT ?"
     )
     start = b"" if after is None else os.fsencode(after)
-    return [Path(os.fsdecode(row["path"])) for row in db.execute(query, (start, Outcome.FAILED, limit))]
+    rows = db.execute(query, (start, start, limit))
+    return [(Path(os.fsdecode(row["path"])), Outcome(row["outcome"])) for row in rows]
 
 
 def written_photos(
@@ -336,6 +371,16 @@ def records_of(db: sqlite3.Connection, day: date) -> list[Record]:
     return [record_from_json(row["body"]) for row in db.execute(query, (day.isoformat(),))]
 
 
+def records_of_run(db: sqlite3.Connection, run: str) -> Iterator[Record]:
+    """All records of one run of the program, in the order they were finished."""
+    query = (
+        "SELECT body FROM record WHERE stands = 1 AND json_extract(body, '$.run') = ? "
+        "ORDER BY finished_at, rowid"
+    )
+    for row in db.execute(query, (run,)):
+        yield record_from_json(row["body"])
+
+
 def latest_records(db: sqlite3.Connection) -> list[Record]:
     """The newest record of every photo that was worked on, without those merely found to be tagged."""
     query = (
@@ -345,10 +390,34 @@ def latest_records(db: sqlite3.Connection) -> list[Record]:
     return [record_from_json(row["body"]) for row in db.execute(query, (Outcome.SKIPPED,))]
 
 
+def newest_below(db: sqlite3.Connection, paths: Iterable[Path]) -> Iterator[Record]:
+    """Give the newest record of every photo at or below these paths, one after the other, ordered by path.
+
+    Each is about the name that its photo has now. A photo below several of the paths is given once.
+    """
+    # Names first, by their index: so no more than one record is held, and nothing has to be sorted.
+    query = (
+        "SELECT path, max(rowid) AS newest FROM record "
+        "WHERE (path = ? OR (path > ? AND path < ?)) AND stands = 1 GROUP BY path ORDER BY path"
+    )
+    for exact in _outermost(paths):
+        prefix = exact.rstrip(b"/")
+        for row in db.execute(query, (exact, prefix + b"/", prefix + b"0")):
+            (body,) = db.execute("SELECT body FROM record WHERE rowid = ?", (row["newest"],)).fetchone()
+            record = record_from_json(body)
+            yield record.evolve(photo=record.photo.evolve(path=Path(os.fsdecode(row["path"]))))
+
+
+def _outermost(paths: Iterable[Path]) -> list[bytes]:
+    """Return paths in order, without those below others."""
+    chosen = set(paths)
+    return sorted(os.fsencode(path) for path in chosen if chosen.isdisjoint(path.parents))
+
+
 def finished_since(db: sqlite3.Connection, moment_ms: int) -> int:
     """How many photos were described since a moment (skipped and failed ones not counted)."""
-    query = "SELECT count(*) FROM record WHERE stands = 1 AND finished_at >= ? AND outcome IN (?, ?, ?)"
-    described = (Outcome.WRITTEN, Outcome.UNCHANGED, Outcome.PROPOSED)
+    query = "SELECT count(*) FROM record WHERE stands = 1 AND finished_at >= ? AND outcome IN (?, ?, ?, ?)"
+    described = (Outcome.WRITTEN, Outcome.UNCHANGED, *UNWRITTEN)
     return int(db.execute(query, (moment_ms, *described)).fetchone()[0])
 
 
@@ -389,6 +458,7 @@ def record_from_json(text: str) -> Record:
             "answers": Draft.from_plain({"origins": values["origins"], **values.get("answers", {})}),
             "undoes": tuple(values.get("undoes", ())),
             "undone_words": tuple(values.get("undone_words", ())),
+            "by_hand": tuple(values.get("by_hand", ())),
         }
     )
 

@@ -84,7 +84,9 @@ def judged_by(policy: Policy) -> str:
         for stage in policy.stages
         if stage in policy.current
     }
-    return text_hash(json.dumps([SCHEMA_VERSION, policy.mode, sources], sort_keys=True))
+    # What was measured before texts of a person's could be replaced keeps its name.
+    more = ["overwrite"] if policy.overwrite else []
+    return text_hash(json.dumps([SCHEMA_VERSION, policy.mode, sources, *more], sort_keys=True))
 
 
 def same_source(one: Identity, other: Identity) -> bool:
@@ -112,6 +114,10 @@ def nothing_to_do(existing: Existing, memory: Memory, policy: Policy) -> str | N
         return (
             f"its words were taken back on {memory.undone_at[:10]}; `retry --undone` lets it be tagged again"
         )
+    if memory.refused_at is not None:
+        return f"a person refused what was proposed on {memory.refused_at[:10]}; `review reset` lifts that"
+    if memory.review:
+        return "a review of it is under way"
     marker = existing.marker
     if marker is not None:
         if policy.mode is Mode.REFRESH and is_stale(marker, policy):

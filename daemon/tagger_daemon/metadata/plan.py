@@ -67,6 +67,8 @@ class _Texts(Value):
     values: Mapping[str, str] = field(default_factory=dict)  # tag, as it is read -> text
     by_field: Mapping[str, str] = field(default_factory=dict)  # field name -> text
     kept: tuple[Kept, ...] = ()
+    theirs: frozenset[str] = frozenset()  # tags of those that are a person's: they never count as ours
+    refused: Mapping[str, str] = field(default_factory=dict)  # tag -> text that a person does not want there
 
 
 def make_plan(
@@ -221,33 +223,46 @@ def _texts(existing: Existing, annotation: Annotation, policy: Policy) -> _Texts
     by_field: dict[str, str] = {}
     kept: list[Kept] = []
     written: set[Stage] = set()
+    theirs: set[str] = set()
+    refused: dict[str, str] = {}
     for stage in (Stage.CAPTION, Stage.DESCRIPTION):
+        unwanted = getattr(annotation.refused, stage.value)
+        by_hand = annotation.by_hand.has(stage)
         # The writer's name comes last: it goes beside words that are ours, if there are any.
         for name in sorted(policy.fields.get(stage, ()), key=lambda name: name == "CaptionWriter"):
             place = fields.TEXT_FIELDS[name]
             text = place.fit(_answer(stage, name, annotation))
-            if not writable(name, existing, policy):
+            if unwanted is not None:
+                if name != "CaptionWriter" and not existing.texts.get(name):
+                    refused[place.tag] = unwanted
+                kept.append(Kept(field=place.label, reason="a person refused what was proposed"))
+            elif not writable(name, existing, policy):
                 whose = owner(place, existing.texts.get(name), existing.marker)
                 kept.append(Kept(field=place.label, reason=REASONS[whose]))
             elif text is None:
                 reason = f"no whole sentence of the answer fits into {place.longest} characters"
                 kept.append(Kept(field=place.label, reason=reason))
             elif text and (name != "CaptionWriter" or stage in written):
-                written.add(stage)
                 by_field[name] = values[place.tag] = text
                 if existing.has_iptc and place.iim:
                     values[place.iim] = fields.cut_bytes(text, place.iim_bytes)
-    return _Texts(values=values, by_field=by_field, kept=tuple(kept))
+                if by_hand:
+                    theirs |= {place.tag, place.iim or place.tag}
+                else:
+                    written.add(stage)
+    return _Texts(
+        values=values, by_field=by_field, kept=tuple(kept), theirs=frozenset(theirs), refused=refused
+    )
 
 
 def _answer(stage: Stage, name: str, annotation: Annotation) -> str:
-    answer = annotation.caption if stage is Stage.CAPTION else annotation.description
+    answer = getattr(annotation.by_hand if annotation.by_hand.has(stage) else annotation, stage.value)
     if answer is None:
         return ""
     if name == "CaptionWriter":
         origin = annotation.origins.get(stage)
         return f"AI: {origin.identity['model']}" if origin else ""
-    return answer
+    return str(answer)
 
 
 def _lists(existing: Existing, annotation: Annotation, policy: Policy) -> _Lists:
@@ -257,13 +272,17 @@ def _lists(existing: Existing, annotation: Annotation, policy: Policy) -> _Lists
     their_paths = [path for path in existing.hierarchical if key(path) not in ours]
     proposed = _proposed(existing, annotation, policy, their_paths)
     last = marker.keywords if marker else ()
-    flat = merge(_standing(existing, last), last, proposed, existing.rejected)
+    rejected = distinct((*existing.rejected, *(annotation.refused.keywords or ())))
+    standing = _standing(existing, last)
+    # What a person adds in a review stands as if it had stood before: it is theirs.
+    by_hand = distinct(annotation.by_hand.keywords or (), _keys(standing))
+    flat = merge((*standing, *by_hand), last, proposed, rejected)
     values = {}
     if policy.fields.get(Stage.KEYWORDS):
         values[fields.KEYWORDS] = flat.words
     else:
         flat = flat.evolve(words=existing.keywords, ours=last)
-    hierarchy, tags = _paths(existing, flat, policy, their_paths)
+    hierarchy, tags = _paths(existing, flat, policy, their_paths, by_hand=by_hand, rejected=rejected)
     if existing.hierarchical or hierarchy.words:
         values[fields.HIERARCHICAL] = hierarchy.words
     if existing.tags_list:
@@ -276,7 +295,7 @@ def _lists(existing: Existing, annotation: Annotation, policy: Policy) -> _Lists
             # What a person removed from the block, which is the newer, does not come back there.
             words = [word for word in words if word in flat.ours or _in_block(word, stood)]
         values[fields.IIM_KEYWORDS] = for_iim(stood, words, dropped)
-    if not _touched(existing, flat):
+    if not by_hand and not _touched(existing, flat):
         values = {}
     return _Lists(values=values, flat=flat, hierarchy=hierarchy, tags=tags)
 
@@ -304,7 +323,13 @@ def _standing(existing: Existing, last: Sequence[str]) -> tuple[str, ...]:
 
 
 def _paths(
-    existing: Existing, flat: Merged, policy: Policy, their_paths: Sequence[str]
+    existing: Existing,
+    flat: Merged,
+    policy: Policy,
+    their_paths: Sequence[str],
+    *,
+    by_hand: Sequence[str],
+    rejected: Sequence[str],
 ) -> tuple[Merged, Merged]:
     """Merge the hierarchical lists: where there is one, every keyword stands in it.
 
@@ -321,19 +346,19 @@ def _paths(
     ]
     exists = bool(existing.hierarchical or root or (marker and marker.hierarchy))
     hierarchy = merge(
-        existing.hierarchical,
+        (*existing.hierarchical, *(distinct(by_hand, placed) if exists else ())),
         marker.hierarchy if marker else (),
         wanted if exists else (),
-        existing.rejected,
+        rejected,
     )
     ours_tags = _keys(marker.tags) if marker else set()
     placed = levels([path for path in existing.tags_list if key(path) not in ours_tags], "/")
     wanted = [f"{root}/{word}" if root else word for word in flat.ours if key(word) not in placed]
     tags = merge(
-        existing.tags_list,
+        (*existing.tags_list, *(distinct(by_hand, placed) if existing.tags_list else ())),
         marker.tags if marker else (),
         wanted if existing.tags_list else (),
-        existing.rejected,
+        rejected,
     )
     return hierarchy, tags
 
@@ -359,14 +384,15 @@ def _marker(
     now: str,
 ) -> Marker:
     before = existing.marker
-    hashes = {tag: text_hash(text) for tag, text in texts.values.items()}
+    hashes = {tag: text_hash(text) for tag, text in {**texts.values, **texts.refused}.items()}
+    known = {**(before.fields if before else {}), **hashes}
     models = {stage.value: origin.identity for stage, origin in annotation.origins.items()}
     return Marker(
         schema_version=fields.SCHEMA_VERSION,
         tool_version=tool_version,
         written_at=now,
         content_hash=content_hash or "",
-        fields={**(before.fields if before else {}), **hashes},
+        fields={tag: value for tag, value in known.items() if tag not in texts.theirs},
         keywords=lists.flat.ours,
         hierarchy=lists.hierarchy.ours,
         tags=lists.tags.ours,

@@ -51,13 +51,15 @@ class MetadataStore:
         self._originals = originals
         self._version = (0, 0)
 
-    def start(self) -> None:
+    def start(self, *, alone: bool = True) -> None:
         """Start exiftool and prove that it knows our marker.
+
+        `alone`: nobody else keeps originals now, so that unfinished ones were left by one that died.
 
         Raises:
             ConfigurationError: it is too old, or does not work.
         """
-        if self._originals is not None:
+        if self._originals is not None and alone:
             sweep_copies(self._originals)
         self._exiftool.run()
         self._version = self._exiftool.version()

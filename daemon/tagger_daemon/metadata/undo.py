@@ -62,6 +62,8 @@ class _Layer(Value):
     after: TagValue | None
     ours: frozenset[str] = frozenset()  # a list's entries that are ours since, as they are spelt
     changed: bool = True  # False: the write left this list as it was
+    theirs: bool = False  # a text that a person put in the place of ours before it was written: it stays
+    by_hand: frozenset[str] = frozenset()  # keys of the keywords that a person added to ours: they stay
 
 
 _Stack = tuple[_Layer, ...]
@@ -165,10 +167,19 @@ def _stacks(history: Sequence[Record]) -> dict[str, _Stack]:
                 before=before.get(tag),
                 after=str(value) if isinstance(value, int) else value,
                 changed=tag in after,
+                theirs=_is_theirs(record, tag, value),
+                by_hand=_keys(_forms(record.by_hand)),
             )
             below = stacks.get(tag, ())
             stacks[tag] = (*below, layer.evolve(ours=_ours(record, tag, layer, below)))
     return {tag: stack for tag, stack in stacks.items() if any(layer.changed for layer in stack)}
+
+
+def _is_theirs(record: Record, tag: str, value: NewValue) -> bool:
+    """Tell whether a text that was written is a person's: the marker does not say that it is ours."""
+    if record.marker is None or tag not in _TEXT_TAGS or value is None:
+        return False
+    return record.marker.fields.get(tag) != text_hash(str(value))
 
 
 def _ours(record: Record, tag: str, layer: _Layer, below: _Stack) -> frozenset[str]:
@@ -259,7 +270,7 @@ def _text_value(
         return now_there, "covered"  # by a later write, which stays
     if now_there is None and top.after is not None:
         return None, "gone"
-    if now_there != top.after:
+    if now_there != top.after or top.theirs:
         return now_there, "edited"
     return _text_below(now_there, stack, ids), "restored"
 
@@ -267,7 +278,7 @@ def _text_value(
 def _text_below(value: TagValue | None, stack: _Stack, ids: frozenset[str]) -> TagValue | None:
     """Return what stood below the layers that go, from the top down to the first that a person covered."""
     for layer in reversed(stack):
-        if layer.id not in ids or layer.after != value:
+        if layer.id not in ids or layer.after != value or layer.theirs:
             break
         value = layer.before
     return value
@@ -300,7 +311,7 @@ def _list_below(
     order. Else a person has changed the list: their changes stay, and entries go and come one by one.
     """
     while stack and stack[-1].id in ids and (not stack[-1].changed or _tuple(stack[-1].after) == value):
-        value = _tuple(stack[-1].before) if stack[-1].changed else value
+        value = _found_by(stack[-1]) if stack[-1].changed else value
         stack = stack[:-1]
     staying = _staying(stack, ids)
     doomed = _claimed(stack, ids) - staying
@@ -314,6 +325,13 @@ def _list_below(
         back[:0] = [entry for entry in _tuple(layer.before) if spelling(entry) in returning]
     result = (*kept, *distinct(back, _keys(kept)))
     return result, (owned - doomed | _spelt(back)) & _spelt(result)
+
+
+def _found_by(layer: _Layer) -> tuple[str, ...]:
+    """Return what a write found in a list, and what a person put there with it."""
+    before = _tuple(layer.before)
+    by_hand = (entry for entry in _tuple(layer.after) if key(_last(entry)) in layer.by_hand)
+    return (*before, *distinct(by_hand, _keys(before)))
 
 
 def _claimed(stack: _Stack, ids: frozenset[str]) -> frozenset[str]:
@@ -361,7 +379,9 @@ def _marker(
     marker = marker_of(record)
     if marker is None:
         return None
-    texts = {tag: stacks[tag][-1].after for tag in _TEXT_TAGS if stacks.get(tag)}
+    tops = {tag: stacks[tag][-1] for tag in _TEXT_TAGS if stacks.get(tag)}
+    texts = {tag: top.after for tag, top in tops.items() if not top.theirs}
+    never_written = {tag: value for tag, value in marker.fields.items() if tag not in stacks}  # refused
 
     def ours(tag: str) -> tuple[str, ...]:
         return tuple(entry for entry in _tuple(stands.get(tag)) if spelling(entry) in owned.get(tag, ()))
@@ -369,7 +389,10 @@ def _marker(
     lists = {tag: ours(tag) for tag in (fields.KEYWORDS, fields.HIERARCHICAL, fields.TAGS_LIST)}
     there = _keys(word for words in lists.values() for word in words)
     return marker.evolve(
-        fields={tag: text_hash(str(text)) for tag, text in texts.items() if text is not None},
+        fields={
+            **never_written,
+            **{tag: text_hash(str(text)) for tag, text in texts.items() if text is not None},
+        },
         keywords=lists[fields.KEYWORDS],
         hierarchy=lists[fields.HIERARCHICAL],
         tags=lists[fields.TAGS_LIST],

@@ -1,1 +1,1 @@
-"""What a person reads afterwards: one audit line a photo, one page a day."""
+"""What a person reads afterwards: one audit line a photo, one page a day or a run."""

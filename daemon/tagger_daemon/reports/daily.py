@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from statistics import median
 from types import MappingProxyType
 
 from tagger_daemon.model import Outcome, Record, Stage
 from tagger_daemon.reports.markdown import plain, table
+from tagger_daemon.reports.wording import (
+    Counts,
+    Models,
+    Reasons,
+    counted,
+    excerpt,
+    headings,
+    numbers,
+    section,
+    sentence,
+    shown,
+    totals,
+)
 
 HIGHLIGHTS = 8
-EXCERPT_LETTERS = 160
-NAMES_SHOWN = 10  # of the photos that failed for one reason
-
-#: Shown even where there are none.
-_USUAL = (Outcome.WRITTEN, Outcome.UNCHANGED, Outcome.SKIPPED, Outcome.FAILED)
-_MEANINGS = {
-    Outcome.WRITTEN: "metadata written",
-    Outcome.UNCHANGED: "already carried what would have been written",
-    Outcome.SKIPPED: "already tagged, no model asked",
-    Outcome.PROPOSED: "to be reviewed, nothing written",
-    Outcome.UNDONE: "our words taken back by a person",
-    Outcome.FAILED: "given up, see below",
-}
 
 
 def render_day(
@@ -45,47 +45,23 @@ def render_day(
     parts = [
         f"# Photos tagged on {day.isoformat()}",
         _summary(photos),
-        _section("Totals", _totals(photos)),
-        _section("Still waiting", _backlog(backlog)),
-        _section("Folders", _folders(photos)),
-        _section("Speed", _speed(journeys)),
-        _section("Highlights", _highlights(photos)),
-        _section("Failures", _failures(photos)),
-        _section("Skipped", _skipped(photos)),
-        _section("Models", _models(photos)),
+        section("Totals", totals(counted(photos))),
+        section("Still waiting", _backlog(backlog)),
+        section("Folders", _folders(photos)),
+        section("Speed", _speed(journeys)),
+        section("Highlights", _highlights(photos)),
+        section("Failures", _reasons(photos, Outcome.FAILED).lines(names=True)),
+        section("Skipped", _reasons(photos, Outcome.SKIPPED).lines(names=False)),
+        section("Models", _models(photos)),
         f"Made {plain(now)}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _section(title: str, lines: Iterable[str]) -> str:
-    body = "\n".join(lines)
-    return f"## {title}\n\n{body}" if body else ""
-
-
 def _summary(photos: Sequence[Record]) -> str:
     if not photos:
         return "No photo was finished on this day."
-    count = Counter(record.outcome for record in photos)
-    clauses = [
-        f"{_photos(len(photos))} finished",
-        f"{count[Outcome.WRITTEN]} got new metadata",
-        f"{count[Outcome.UNCHANGED] + count[Outcome.SKIPPED]} needed none",
-    ]
-    if proposed := count[Outcome.PROPOSED]:
-        clauses.append(f"{proposed} got proposals")
-    if undone := count[Outcome.UNDONE]:
-        clauses.append(f"{undone} had our words taken back")
-    failed = count[Outcome.FAILED]
-    return f"{clauses[0]}: {', '.join(clauses[1:])}, and {failed or 'none'} failed."
-
-
-def _totals(photos: Sequence[Record]) -> list[str]:
-    if not photos:
-        return []
-    count = Counter(record.outcome for record in photos)
-    rows = [(outcome.value, str(count[outcome]), _MEANINGS[outcome]) for outcome in _shown(photos)]
-    return table(("Outcome", "Photos", "Meaning"), rows)
+    return sentence(counted(photos))
 
 
 def _backlog(backlog: Mapping[str, int]) -> list[str]:
@@ -94,20 +70,12 @@ def _backlog(backlog: Mapping[str, int]) -> list[str]:
 
 
 def _folders(photos: Sequence[Record]) -> list[str]:
-    folders: defaultdict[str, Counter[Outcome]] = defaultdict(Counter)
+    folders: defaultdict[str, Counts] = defaultdict(Counter)
     for record in photos:
         folders[str(record.photo.path.parent)][record.outcome] += 1
-    shown = _shown(photos)
-    rows = [
-        (plain(folder), *(str(folders[folder][outcome]) for outcome in shown)) for folder in sorted(folders)
-    ]
-    return table(("Folder", *(outcome.value.capitalize() for outcome in shown)), rows)
-
-
-def _shown(photos: Sequence[Record]) -> list[Outcome]:
-    """The outcomes that a page has rows and columns for."""
-    there = {record.outcome for record in photos}
-    return [outcome for outcome in Outcome if outcome in there or outcome in _USUAL]
+    columns = shown(counted(photos))
+    rows = [(plain(folder), *numbers(folders[folder], columns)) for folder in sorted(folders)]
+    return table(("Folder", *headings(columns)), rows)
 
 
 def _speed(journeys: Sequence[Record]) -> list[str]:
@@ -138,66 +106,31 @@ def _step_order(step: str) -> tuple[int, str]:
 def _highlights(photos: Sequence[Record]) -> list[str]:
     """Show a few of the photos that got words, spread over the day."""
     written = [record for record in photos if record.outcome is Outcome.WRITTEN]
-    shown = min(HIGHLIGHTS, len(written))
+    chosen = min(HIGHLIGHTS, len(written))
     lines = []
-    for record in (written[index * len(written) // shown] for index in range(shown)):
-        lines.append(f"- **{plain(record.photo.path.name)}**: {plain(_excerpt(record.title or 'no title'))}")
+    for record in (written[index * len(written) // chosen] for index in range(chosen)):
+        lines.append(f"- **{plain(record.photo.path.name)}**: {plain(excerpt(record.title or 'no title'))}")
         if record.description:
-            lines.append(f"  - Description: {plain(_excerpt(record.description))}")
+            lines.append(f"  - Description: {plain(excerpt(record.description))}")
         if record.keywords:
-            lines.append(f"  - Keywords: {plain(_excerpt(', '.join(record.keywords)))}")
+            lines.append(f"  - Keywords: {plain(excerpt(', '.join(record.keywords)))}")
     return lines
 
 
-def _failures(photos: Sequence[Record]) -> list[str]:
-    lines = []
-    for reason, failed in _by_reason(photos, Outcome.FAILED):
-        names = [plain(str(record.photo.path)) for record in failed]
-        lines.append(f"- {_photos(len(failed))}: {plain(reason)}")
-        lines.extend(f"  - {name}" for name in names[:NAMES_SHOWN])
-        if len(names) > NAMES_SHOWN:
-            lines.append(f"  - and {len(names) - NAMES_SHOWN} more")
-    return lines
-
-
-def _skipped(photos: Sequence[Record]) -> list[str]:
-    return [
-        f"- {_photos(len(skipped))}: {plain(reason)}"
-        for reason, skipped in _by_reason(photos, Outcome.SKIPPED)
-    ]
-
-
-def _by_reason(photos: Sequence[Record], outcome: Outcome) -> list[tuple[str, list[Record]]]:
-    """Group the photos of one outcome by reason, the most frequent first."""
-    groups: defaultdict[str, list[Record]] = defaultdict(list)
+def _reasons(photos: Sequence[Record], outcome: Outcome) -> Reasons:
+    reasons = Reasons()
     for record in photos:
         if record.outcome is outcome:
-            groups[record.reason or "no reason was noted"].append(record)
-    return sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
+            reasons.add(record)
+    return reasons
 
 
 def _models(photos: Sequence[Record]) -> list[str]:
-    used = Counter(
-        (list(Stage).index(stage), stage.value, origin.entry, origin.model, origin.profile)
-        for record in photos
-        for stage, origin in record.origins.items()
-    )
-    rows = [
-        (stage, plain(entry), plain(model), plain(profile), str(used[key]))
-        for key in sorted(used)
-        for _, stage, entry, model, profile in [key]
-    ]
-    return table(("Stage", "Entry", "Model", "Prompts", "Photos"), rows)
+    models = Models()
+    for record in photos:
+        models.add(record)
+    return models.lines()
 
 
 def _finished(record: Record) -> datetime:
     return datetime.fromisoformat(record.finished_at)
-
-
-def _photos(count: int) -> str:
-    return "1 photo" if count == 1 else f"{count} photos"
-
-
-def _excerpt(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= EXCERPT_LETTERS else text[: EXCERPT_LETTERS - 1].rstrip() + "…"

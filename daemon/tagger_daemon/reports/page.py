@@ -1,31 +1,33 @@
-"""Puts the day's page in place: whole or not at all."""
+"""Puts a page in place: whole or not at all."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from datetime import date
 from pathlib import Path
 
 from tagger_daemon.errors import FolderUnavailable
 
 
-def write_page(folder: Path, day: date, text: str) -> Path:
-    """Write the page about one day to `DATE.md`, replacing an earlier one, and return where it stands.
+def write_page(path: Path, text: str) -> None:
+    """Write a page, replacing an earlier one; its folder is made where it is missing.
 
     Raises:
-        FolderUnavailable: the disk is full or read-only, or the folder cannot be used.
+        FolderUnavailable: the disk is full or read-only, or the folder cannot be used; an earlier page is as
+            it was.
     """
-    path = folder / f"{day.isoformat()}.md"
-    unfinished = folder / f".{path.name}.new"  # one that a killed process left behind is overwritten
+    unfinished = path.with_name(f".{path.name}.new")  # one that a killed process left behind is overwritten
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with unfinished.open("w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):  # what went wrong first is told
+                unfinished.unlink(missing_ok=True)
+            raise
     except OSError as error:
-        raise FolderUnavailable(
-            f"the page of {day} cannot be written to {folder}: {error.strerror}"
-        ) from error
-    return path
+        raise FolderUnavailable(f"the page {path} cannot be written: {error.strerror}") from error

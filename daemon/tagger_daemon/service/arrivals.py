@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from loguru import logger
@@ -86,6 +87,10 @@ class Arrivals:
         """Set the watches, then mark everything for scanning: what arrives in between is seen by both."""
         await asyncio.to_thread(self._watcher.start)
         await asyncio.to_thread(self._backlog.watch_only, list(self._folders))
+        for folder in self._folders.values():
+            await asyncio.to_thread(
+                self._backlog.leave_out, folder.path, partial(self._passes_over, folder), now=now_ms()
+            )
         self.rescan()
         self._take_events()
 
@@ -247,6 +252,14 @@ class Arrivals:
             if taken:
                 self._arrived()
         self._from_scan.difference_update(path for path, _ in ready)
+
+    def _passes_over(self, folder: FolderSettings, path: Path) -> bool:
+        """Tell whether the settings leave a queued photo out, as they may not have done before."""
+        return (
+            (path.parent != folder.path and not folder.recursive)
+            or (bool(folder.only) and path.name not in folder.only)
+            or not self._eligibility.photo(path.name)
+        )
 
     def _folder_of(self, path: Path) -> FolderSettings:
         """The watch folder that a path is under; folders never overlap, the settings see to that."""

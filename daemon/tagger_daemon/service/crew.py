@@ -277,7 +277,12 @@ class Crew:
             return
         logger.warning("{}: failed: {}", job.photo.path, error)
         record = failed_record(
-            job, now=self._tools.now(), reason=str(error), attempts=decision.attempts, steps=steps
+            job,
+            now=self._tools.now(),
+            reason=str(error),
+            attempts=decision.attempts,
+            steps=steps,
+            run=self._tools.run,
         )
         await self._finish(job, record, JobState.FAILED, error)
 

@@ -26,9 +26,9 @@ from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
 from tagger_daemon.metadata.exiftool import ExifTool
 from tagger_daemon.metadata.store import MetadataStore
-from tagger_daemon.model import Outcome
+from tagger_daemon.model import Record
 from tagger_daemon.pipeline import Tools
-from tagger_daemon.reports.audit import AuditLog
+from tagger_daemon.reports.audit import AuditLog, daily
 from tagger_daemon.service.arrivals import Arrivals
 from tagger_daemon.service.calendar import Due, Occasion, due, upcoming
 from tagger_daemon.service.clock import local_now, new_run_id, now_ms
@@ -38,7 +38,13 @@ from tagger_daemon.service.heart import Heart
 from tagger_daemon.service.notify import Notifier
 from tagger_daemon.service.pairs import Pairs
 from tagger_daemon.service.parts import cast, check_folders, keys_of, make_asker, policies
-from tagger_daemon.service.recovery import complete_audit, settle_intentions, sweep_folders, take_up
+from tagger_daemon.service.recovery import (
+    complete_audit,
+    is_by_hand,
+    settle_intentions,
+    sweep_folders,
+    take_up,
+)
 from tagger_daemon.service.renewal import Renewal
 from tagger_daemon.service.reporting import make_page
 from tagger_daemon.service.snapshot import Phase, Snapshot, take_snapshot
@@ -66,18 +72,30 @@ Watcher = Callable[[Snapshot], None]
 class Daemon:
     """One life: `run` returns when it has ended in good order, and raises when it could not go on."""
 
-    def __init__(self, settings: Settings, *, once: bool = False, watcher: Watcher | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        once: bool = False,
+        watcher: Watcher | None = None,
+        audit: AuditLog | None = None,
+        again: bool = False,
+    ) -> None:
         """Prepare; nothing is touched yet.
 
         Args:
             settings: as validated.
             once: end when every photo has met its end, instead of waiting for more.
             watcher: is shown a snapshot about once a second.
+            audit: where each end gets its line; None: a file a day in the state directory.
+            again: try photos that were given up before once more.
         """
         self.settings = settings
         self.state = StateDirectory(root=settings.state_dir)
         self._once = once
+        self._again = again
         self._watcher = watcher
+        self._given_audit = audit
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._phase = Phase.STARTING
@@ -123,7 +141,7 @@ class Daemon:
         self._backlog, self._ledger = Backlog(self._database), Ledger(self._database)
         handoffs = HandOffs(self._database)
         self._note_finished = noting(settings.folders, handoffs)
-        self._audit = AuditLog(self.state.audit)
+        self._audit = self._given_audit or AuditLog(daily(self.state.audit))
         metadata = self._metadata(stack)
         await asyncio.to_thread(self._recover, metadata)
 
@@ -187,9 +205,11 @@ class Daemon:
         return metadata
 
     def _recover(self, metadata: MetadataStore) -> None:
-        with self.state.undoing() as alone:
-            # What an `undo` has in hand is left to it: copies, rows, intentions, lines.
-            kinds = tuple(kind for kind in Outcome if alone or kind is not Outcome.UNDONE)
+        with self.state.by_hand() as alone:
+            # What an `undo` or a review has in hand is left to it: copies, rows, intentions, lines.
+            def mine(record: Record) -> bool:
+                return alone or not is_by_hand(record)
+
             if alone:
                 sweep_folders([folder.path for folder in self.settings.folders])
             take_up(self._database, self._backlog, self._ledger, by_hand=not alone)
@@ -199,10 +219,12 @@ class Daemon:
                 self._ledger,
                 metadata,
                 now=now_ms(),
-                kinds=kinds,
+                mine=mine,
                 finished=self._note_finished,
             )
-            complete_audit(self._ledger, self._audit, kinds=kinds)
+            complete_audit(self._ledger, self._audit, mine=mine)
+            if self._again:
+                self._backlog.retry(None, now=now_ms())
 
     def _make_crew(self, metadata: MetadataStore, preparer: Preparer, asker: Asker) -> Crew:
         settings = self.settings

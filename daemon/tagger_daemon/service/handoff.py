@@ -39,7 +39,7 @@ SWEEP_SECONDS = 30.0
 #: Seconds until the next try while the state directory cannot be read or written.
 STATE_PAUSE = 5.0
 #: Photos that are moved on. Named one by one: whatever else may become of a photo, it stays.
-FINISHED = frozenset({Outcome.WRITTEN, Outcome.UNCHANGED, Outcome.SKIPPED})
+FINISHED = frozenset({Outcome.WRITTEN, Outcome.UNCHANGED, Outcome.SKIPPED, Outcome.REFUSED})
 
 
 Listings = dict[Path, dict[str, list[str]]]  # folder -> stem, case aside -> the names that have it
@@ -59,7 +59,8 @@ def noting(folders: Sequence[FolderSettings], handoffs: HandOffs) -> Callable[[R
     sent = {folder.path for folder in folders if folder.after}
 
     def note(record: Record) -> None:
-        if record.outcome in FINISHED and record.photo.folder in sent:
+        under_review = record.outcome is Outcome.SKIPPED and record.proposal
+        if record.outcome in FINISHED and not under_review and record.photo.folder in sent:
             handoffs.expect(record.photo, now=now_ms())
 
     return note

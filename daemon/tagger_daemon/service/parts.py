@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from tagger_daemon.errors import ConfigurationError
-from tagger_daemon.model import Identity, Origin, Photo, Policy, Stage, Value
+from tagger_daemon.model import Identity, Mode, Origin, Outcome, Photo, Policy, Stage, Value
 from tagger_daemon.options import STAGE_WORDS
 from tagger_daemon.settings import ENV_PREFIX, FolderSettings, Settings, way_back
 from tagger_daemon.vision.asker import Asker, Chat
@@ -235,9 +235,14 @@ def _profile_for(folder: FolderSettings, settings: Settings) -> Profile | None:
 
 def policies(settings: Settings, who: Cast) -> Policies:
     """Say what may be written into which photo, and who would write it now."""
+    reviewed = {folder.path for folder in settings.folders if folder.review}
+    folders = {folder: _policy(settings, who, profile) for folder, profile in who.profiles.items()}
     return Policies(
         general=_policy(settings, who, who.profile),
-        folders={folder: _policy(settings, who, profile) for folder, profile in who.profiles.items()},
+        folders={
+            folder: policy.evolve(mode=Mode.PROPOSE) if folder in reviewed else policy
+            for folder, policy in folders.items()
+        },
     )
 
 
@@ -275,6 +280,7 @@ def _policy(settings: Settings, who: Cast, profile: Profile) -> Policy:
         keyword_root=metadata.keyword_root,
         ignore_keywords=metadata.ignore_keywords,
         current=current,
+        instead=Outcome.RECORDED if settings.no_meta else Outcome.PROPOSED if settings.dry_run else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from loguru import logger
@@ -11,6 +11,7 @@ from tagger_daemon.backlog.store import CRASHED, Backlog
 from tagger_daemon.database import Database
 from tagger_daemon.errors import TaggerError
 from tagger_daemon.intake.probe import look
+from tagger_daemon.ledger.decisions import SETTLED
 from tagger_daemon.ledger.records import Ledger
 from tagger_daemon.metadata.files import sweep, sweep_beside
 from tagger_daemon.metadata.store import MetadataStore
@@ -23,7 +24,7 @@ from tagger_daemon.service.clock import boot_id, local_now, now_ms
 def take_up(database: Database, backlog: Backlog, ledger: Ledger, *, by_hand: bool = False) -> None:
     """Hand what was being worked on back to the queue; what we died of too often is failed, visibly.
 
-    `by_hand`: an `undo` is at work, and keeps what it holds.
+    `by_hand`: an `undo` or a review is at work, and keeps what it holds.
     """
     with database.transaction():
         for job in backlog.recover(now=now_ms(), boot=boot_id(), by_hand=by_hand):
@@ -40,7 +41,7 @@ def settle_intentions(
     metadata: MetadataStore,
     *,
     now: int,
-    kinds: Collection[Outcome] = tuple(Outcome),
+    mine: Callable[[Record], bool] = lambda _: True,
     finished: Callable[[Record], None] = lambda _: None,
 ) -> None:
     """Find out which of the writes that were begun took place, and finish their jobs.
@@ -53,11 +54,11 @@ def settle_intentions(
         ledger: the records.
         metadata: looks into the files.
         now: milliseconds since the epoch.
-        kinds: intentions to do these; those of others who are at work are not to be touched.
+        mine: whether it may be settled; what others have in hand who are at work is not to be touched.
         finished: is told of each that is done, in the same transaction.
     """
     for record in ledger.intended():
-        if record.outcome not in kinds:
+        if not mine(record):
             continue
         try:
             took_place = metadata.carries(record)
@@ -65,7 +66,7 @@ def settle_intentions(
         except TaggerError as error:
             logger.info("{}: {}; whether it was written is found out later", record.photo.path.name, error)
             continue
-        if record.outcome is Outcome.UNDONE:
+        if is_by_hand(record):
             _sweep_for(record)  # nobody sweeps the folders that are not watched
         if seen is None or not took_place:
             with database.transaction():
@@ -78,20 +79,32 @@ def settle_intentions(
             backlog.finish_recovered(photo, now=now)
             ledger.add(record.evolve(final_fingerprint=seen.fingerprint))
             finished(record)
-        what = "taken back when an `undo`" if record.outcome is Outcome.UNDONE else "written when the service"
-        logger.info("{}: had been {} died", record.photo.path.name, what)
+        logger.info("{}: had been {} died", record.photo.path.name, _what(record))
 
 
-def complete_audit(ledger: Ledger, audit: AuditLog, *, kinds: Collection[Outcome] = tuple(Outcome)) -> None:
+def is_by_hand(record: Record) -> bool:
+    """Tell whether somebody who is no daemon began this: an `undo`, or a review that is carried out."""
+    return record.outcome is Outcome.UNDONE or (bool(record.proposal) and record.outcome in SETTLED)
+
+
+def _what(record: Record) -> str:
+    if record.outcome is Outcome.UNDONE:
+        return "taken back when an `undo`"
+    return "written when a review" if record.proposal else "written when the service"
+
+
+def complete_audit(
+    ledger: Ledger, audit: AuditLog, *, mine: Callable[[Record], bool] = lambda _: True
+) -> None:
     """Add the lines of records that ended before their line could be written; none twice.
 
-    `kinds` is as for `settle_intentions`.
+    `mine` is as for `settle_intentions`.
 
     Raises:
         FolderUnavailable: the audit folder's disk is full or read-only.
     """
     for record in ledger.unaudited():
-        if record.outcome not in kinds:
+        if not mine(record):
             continue
         if not audit.contains(record):
             audit.append(record)

@@ -16,7 +16,7 @@ from tagger_daemon.database import read_only
 from tagger_daemon.errors import StateUnavailable
 from tagger_daemon.ledger import records
 from tagger_daemon.metadata.ownership import is_stale, judged_by
-from tagger_daemon.model import Mode, Policy
+from tagger_daemon.model import Mode, Outcome, Policy
 from tagger_daemon.service.clock import now_ms
 
 #: Photos that are looked at in one go: some milliseconds, for which the queue waits.
@@ -55,8 +55,8 @@ class Renewal:
 
     async def run(self) -> None:
         """Look through everything once, and then rest for ever."""
-        if self._mode is not Mode.PROPOSE and (count := await self._each(self._proposed)):
-            logger.info("{} photos have proposals, which are written now", count)
+        if count := await self._each(self._unwritten):
+            logger.info("{} photos have words that were not written yet", count)
         if self._mode is Mode.REFRESH and (count := await self._each(self._stale)):
             logger.info("{} photos carry words of other models or prompts; they are described anew", count)
         self.done.set()
@@ -81,11 +81,20 @@ class Renewal:
                 return count
             last = end
 
-    def _proposed(self, after: Path | None) -> tuple[Path | None, list[Path]]:
-        """Return the next photos for which something was proposed, and the last one of them."""
+    def _unwritten(self, after: Path | None) -> tuple[Path | None, list[Path]]:
+        """Return those of the next photos whose words may go further now, and the last one of them.
+
+        What was proposed may be written; what was only told may be written, or proposed. What a person has
+        begun to decide about, or refused, is not among them.
+        """
         with read_only(self._database) as db:
-            paths = records.proposed_photos(db, after=after, limit=BATCH)
-        return (paths[-1] if paths else None), paths
+            photos = records.unwritten_photos(db, after=after, limit=BATCH)
+        meant = [path for path, outcome in photos if self._goes_further(path, outcome)]
+        return (photos[-1][0] if photos else None), meant
+
+    def _goes_further(self, path: Path, outcome: Outcome) -> bool:
+        ends_as = self._policy_at(path).unwritten
+        return ends_as is None or (outcome is Outcome.RECORDED and ends_as is not Outcome.RECORDED)
 
     def _stale(self, after: Path | None) -> tuple[Path | None, list[Path]]:
         """Return those of the next photos whose words are stale, and the last one that was looked at."""
@@ -96,6 +105,10 @@ class Renewal:
 
     def _is_stale(self, one: records.Tagged) -> bool:
         policy = self._policy_at(one.path)
-        # One that was measured by these very models needs no second look, whatever its marker says: what they
-        # would write may be in fields that a person has.
-        return one.marker is not None and one.judged != judged_by(policy) and is_stale(one.marker, policy)
+        if policy.mode is not Mode.REFRESH or one.judged == judged_by(policy):
+            # One that was measured by these very models needs no second look, whatever its marker says: what
+            # they would write may be in fields that a person has.
+            return False
+        if one.marker is None:
+            return policy.overwrite and not one.left_alone
+        return is_stale(one.marker, policy)

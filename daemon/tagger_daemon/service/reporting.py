@@ -1,15 +1,17 @@
-"""Makes the day's page from the ledger."""
+"""Makes pages from the ledger: the day's, and that of a run over folders."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 
 from tagger_daemon.backlog import store
 from tagger_daemon.ledger import records
 from tagger_daemon.model import OPEN_STATES
+from tagger_daemon.reports.batch import render_batch
 from tagger_daemon.reports.daily import render_day
 from tagger_daemon.reports.page import write_page
 from tagger_daemon.service.state import StateDirectory
@@ -28,4 +30,38 @@ def make_page(state: StateDirectory, db: sqlite3.Connection, day: date, *, now: 
     text = render_day(
         day, records.records_of(db, day), backlog=+waiting, now=now.isoformat(sep=" ", timespec="minutes")
     )
-    return write_page(state.summaries, day, text)
+    page = state.summaries / f"{day.isoformat()}.md"
+    write_page(page, text)
+    return page
+
+
+def make_batch_page(
+    db: sqlite3.Connection,
+    page: Path,
+    *,
+    inputs: Sequence[Path],
+    now: datetime,
+    dry_run: bool = False,
+    no_meta: bool = False,
+) -> None:
+    """Write the page about all photos at or below the inputs, as each stands in the ledger now.
+
+    Args:
+        db: a connection, that may be a read-only one.
+        page: where the page goes; an earlier one is replaced.
+        inputs: folders and files, absolute.
+        now: local time, with zone.
+        dry_run: the run only made proposals.
+        no_meta: the run was not to write metadata.
+
+    Raises:
+        FolderUnavailable: the disk is full or read-only, or the page's folder cannot be used.
+    """
+    text = render_batch(
+        records.newest_below(db, inputs),
+        inputs=inputs,
+        now=now.isoformat(sep=" ", timespec="seconds"),
+        dry_run=dry_run,
+        no_meta=no_meta,
+    )
+    write_page(page, text)

@@ -65,6 +65,11 @@ class Snapshot(Value):
         """Every photo that is there has met its end and was moved on, or is held up, maybe for a day."""
         return self.idle and self.open_rows == 0 and not self.current and not self.moving
 
+    @property
+    def lived_seconds(self) -> float:
+        """How long this life has lasted."""
+        return (datetime.fromisoformat(self.at) - datetime.fromisoformat(self.since)).total_seconds()
+
     def to_json(self) -> dict[str, Any]:
         """Give the form of the status file; names that are not text are escaped."""
         return dataclasses.asdict(self)

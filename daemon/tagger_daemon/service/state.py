@@ -64,7 +64,7 @@ class StateDirectory(Value):
 
     @property
     def undo_lock(self) -> Path:
-        """Held by the one `undo` that is at work."""
+        """Held by the one `undo` or `review` that is at work on files."""
         return self.root / "undo.lock"
 
     def make(self) -> None:
@@ -102,8 +102,8 @@ class StateDirectory(Value):
         return descriptor
 
     @contextmanager
-    def undoing(self) -> Iterator[bool]:
-        """Be the one that undoes, or at least have nobody else do it, while the context lasts.
+    def by_hand(self) -> Iterator[bool]:
+        """Be the one that writes beside the daemon, or see that somebody is, while the context lasts.
 
         Yields:
             False if somebody else is at it.

@@ -30,10 +30,8 @@ from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.metadata.undo import TakenBack, standing_records
 from tagger_daemon.model import Existing, Outcome, Photo, Record, Value, WritePlan
 from tagger_daemon.reports.audit import AuditLog
+from tagger_daemon.service.by_hand import HOLD
 from tagger_daemon.service.clock import now_ms
-
-#: A photo is kept from the daemon for at most this long, milliseconds; a write takes a fraction of it.
-HOLD = 300_000
 
 History = Sequence[tuple[Path, Record]]  # oldest first; each with the name that its photo has now
 
@@ -281,11 +279,13 @@ class Undoer:
         raise PhotoGone(f"another picture has the name {found.path.name} now")
 
     def _record(self, effect: Effect) -> Record:
+        now = self._now().isoformat(timespec="milliseconds")
         return Record(
             id=uuid.uuid4().hex,
             photo=effect.photo,
             outcome=Outcome.UNDONE,
-            finished_at=self._now().isoformat(timespec="milliseconds"),
+            started_at=now,
+            finished_at=now,
             target=effect.found.target,
             before={read_name(write.tag): write.before for write in effect.plan.writes},
             after={read_name(write.tag): write.value for write in effect.plan.writes},

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from loguru import logger
 
 from tagger_daemon.errors import NotConsented, ReplyError, ReplyTimeout, ServerUnavailable
-from tagger_daemon.model import Draft, Facts, Origin, Photo, Pictures, Stage
+from tagger_daemon.model import Answer, Draft, Facts, Origin, Photo, Pictures, Stage
 from tagger_daemon.vision.again import AS_THE_PROFILE_SAYS, Change, again
 from tagger_daemon.vision.consents import Disclosure, repeatable
 from tagger_daemon.vision.dialects import confirmed_digest
@@ -150,11 +150,8 @@ class Conversation:
         self._session = session
         self._name = name
 
-    async def ask(self, stage: Stage, draft: Draft) -> tuple[str | tuple[str, ...], Origin]:
+    async def ask(self, stage: Stage, draft: Draft) -> Answer:
         """Ask one stage; an answer that cannot be used is asked for once more, as `again` says.
-
-        Returns:
-            The caption or description, or the keywords; and who gave them.
 
         Raises:
             ReplyError: no usable answer.
@@ -165,7 +162,7 @@ class Conversation:
             try:
                 entry, reply = await self._send(stage, draft, change)
                 seconds += reply.seconds
-                answer = self._judge(stage, reply, change)
+                value = self._judge(stage, reply, change)
             except ReplyTimeout:
                 raise  # another request may take as long
             except ReplyError as error:
@@ -174,7 +171,8 @@ class Conversation:
                 change = again(error)
                 logger.debug("{}: {} asked again: {}", self._name, stage, error)
             else:
-                return answer, self._origin(stage, entry, reply, seconds=seconds, attempts=attempt)
+                origin = self._origin(stage, entry, reply, seconds=seconds, attempts=attempt)
+                return Answer(value=value, origin=origin, raw=reply.text)
         raise AssertionError("the last attempt returns or raises")
 
     async def _send(self, stage: Stage, draft: Draft, change: Change) -> tuple[Entry, ChatReply]:
@@ -232,6 +230,7 @@ class Conversation:
             entry=entry.name,
             model=reply.model,
             served=entry.served_model,
+            backend=entry.backend,
             digest=confirmed_digest(entry),
             registry=self._asker.registry_hash,
             profile=self._profile.id,

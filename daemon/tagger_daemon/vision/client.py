@@ -34,7 +34,7 @@ from tagger_daemon.vision.dialects import COMMON_LISTING, DIALECTS, Dialect
 from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry, Place
 from tagger_daemon.vision.failures import failure
 from tagger_daemon.vision.keys import tells_key, without_keys
-from tagger_daemon.vision.network import Resolver, Route, Transport, resolve
+from tagger_daemon.vision.network import Resolver, Route, Transport, cleared_up, resolve
 from tagger_daemon.vision.wire import Usage, called, listed, one_line, read_completion
 
 #: Seconds that a look at a server's health may take.
@@ -67,6 +67,10 @@ _NO_CONNECTION: Final = (httpx2.ConnectError, httpx2.ConnectTimeout)
 _STALE: Final = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
 
 
+class _CutOff(httpx2.ConnectError):
+    """The server closed a connection under a request, and no other came about."""
+
+
 class _TooLong(httpx2.RequestError):
     """The answer is longer than anything that is read."""
 
@@ -82,7 +86,13 @@ class _Connections(httpx2.AsyncClient):
         auth: Any = httpx2.USE_CLIENT_DEFAULT,
         follow_redirects: Any = httpx2.USE_CLIENT_DEFAULT,
     ) -> httpx2.Response:
-        answer = await super().send(request, stream=True, auth=auth, follow_redirects=follow_redirects)
+        return await cleared_up(self._whole(request, auth=auth, follow_redirects=follow_redirects))
+
+    async def aclose(self) -> None:
+        await cleared_up(super().aclose())
+
+    async def _whole(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        answer = await super().send(request, stream=True, **options)
         content = bytearray()
         try:
             async with aclosing(answer.aiter_bytes()) as parts:
@@ -266,7 +276,12 @@ class ChatClient:
         except APIConnectionError as error:
             if not isinstance(error.__cause__, _STALE):
                 raise
-        return await self._post(self._sdk_fresh, body, headers)
+        try:
+            return await self._post(self._sdk_fresh, body, headers)
+        except APIConnectionError as error:
+            if not isinstance(error.__cause__, httpx2.ConnectError):
+                raise
+            raise APIConnectionError(request=error.request) from _CutOff(str(error.__cause__))
 
     async def _post(self, sdk: AsyncOpenAI, body: dict[str, Any], headers: dict[str, str]) -> httpx2.Response:
         # The bare response, because the SDK builds its own types without checking what is in them.
@@ -442,6 +457,11 @@ def nothing_listens(error: ServerUnavailable) -> bool:
 def is_gone(error: ServerUnavailable) -> bool:
     """Tell whether a connection was refused, or no way leads to the host: what it had in hand is lost."""
     return isinstance(error.__cause__, httpx2.ConnectError)
+
+
+def is_cut_off(error: ServerUnavailable) -> bool:
+    """Tell whether the server went with this request in hand: it may be what it died of."""
+    return isinstance(error.__cause__, _CutOff | ServerFailed)
 
 
 def is_silent(error: ServerUnavailable) -> bool:

@@ -46,6 +46,7 @@ class Dialect(Value):
     native: bool = False  # spoken to over an interface of its own, /api/chat
     cuts_prompts: bool = False  # may drop of a prompt what does not fit, and answer all the same
     digests: bool = False  # tells the digest of what it serves
+    talks: bool = True  # answers questions without a picture too
 
     @property
     def chat(self) -> str:
@@ -101,7 +102,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
             health="/health",
             names_models=False,
         ),
-        Dialect(name="builtin", health="/health"),
+        Dialect(name="builtin", health="/health", talks=False),
     )
 }
 

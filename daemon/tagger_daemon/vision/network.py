@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import anyio
 import httpcore2
 import httpx2
 
@@ -22,6 +25,8 @@ from tagger_daemon.vision.places import farthest, is_beyond, place_of
 
 #: Gives all IP addresses of a host. Raises OSError where there are none.
 Resolver = Callable[[str], Awaitable[Sequence[str]]]
+
+T = TypeVar("T")
 
 _WORDS: dict[Place, str] = {
     "loopback": "on this machine",
@@ -194,6 +199,34 @@ class Transport(httpx2.AsyncHTTPTransport):
             keepalive_expiry=limits.keepalive_expiry,
             network_backend=route,
         )
+
+
+async def cleared_up(work: Coroutine[Any, Any, T]) -> T:
+    """Await what httpcore2 does for us; whoever is cancelled meanwhile leaves no socket open behind.
+
+    httpcore2 closes connections behind anyio's shields, which hold back anyio's cancellation and not that of
+    asyncio, by which photos are given up: it would end a round of closings in the middle, and what is left
+    is closed by nobody, as the pool of connections has forgotten it already. So the work is a task of its
+    own, cancelled in anyio's way, and its clearing up is waited for, however often the caller is cancelled.
+    """
+    scope = anyio.CancelScope()
+
+    async def cancellable() -> T:
+        with scope:
+            return await work
+        raise asyncio.CancelledError
+
+    task = asyncio.create_task(cancellable())
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        scope.cancel()
+        while not task.done():
+            with suppress(asyncio.CancelledError):  # one more; the first is raised
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # of no interest to anybody any more
+        raise
 
 
 def _is_address(host: str) -> bool:

@@ -31,7 +31,7 @@ from tagger_daemon.errors import (
     TaggerError,
 )
 from tagger_daemon.model import Value
-from tagger_daemon.vision.client import ChatClient, is_gone, is_silent, nothing_listens
+from tagger_daemon.vision.client import ChatClient, is_cut_off, is_gone, is_silent, nothing_listens
 from tagger_daemon.vision.consents import Consents, Disclosure, not_agreed
 from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry, Place
 from tagger_daemon.vision.keys import looks_like_a_name
@@ -46,8 +46,8 @@ TOLERATED: Final = 3
 #: power refuses no connection, and its photos would wait for their deadline. One that is busy misses one.
 SILENT_LOOKS: Final = 3
 
-#: Seconds until a photo is looked at again under which a server died that had just come back: another photo
-#: tries it first, as this one may be what it dies of.
+#: Seconds until a photo is looked at again that a server had in hand that had just come back, and died:
+#: another photo tries it first, as this one may be what it dies of.
 PAUSE_SUSPECT: Final = 30.0
 
 #: Seconds between two looks at an endpoint that is down: the first, the growth, the most. The most and one
@@ -276,7 +276,7 @@ class Pool:
                 self._announce(endpoint, disclosed)
                 return await self._ask(endpoint, turn, request, session)
             except ServerUnavailable as error:
-                is_suspect |= tries and (is_gone(error) or isinstance(error.__cause__, ServerFailed))
+                is_suspect |= tries and is_cut_off(error)
                 again = is_overload(error) and endpoint.is_open
                 if not again:
                     tried.add(endpoint)  # which keeps the reason, should no other have room for us

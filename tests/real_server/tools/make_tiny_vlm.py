@@ -61,8 +61,8 @@ WORDS = (
     *("exposure", "people_count", "colour", "quality", "description", "tags", "score", "reason", "written"),
     *("in", "ink", "on", "paper", "year", "letter", "portrait", "landscape", "damage", "dust", "scratch"),
 )
-#: How byte-level tokens spell a space and a line end.
-SPACE, LINE_END = "\u0120", "\u010a"
+#: How byte-level tokens spell a space, a line end, and the other two blanks that JSON knows.
+SPACE, LINE_END, OTHER_BLANKS = "\u0120", "\u010a", "\u0109\u010d"
 
 
 def sentences(chance: random.Random, count: int = 6000) -> Iterator[str]:
@@ -185,7 +185,43 @@ def make_model(
         constant = language(input_ids=tokens).last_hidden_state[..., 0].mean().item()
         wanted = np.log(likelihoods(options, tokenizer, frequencies, head.shape[0]))
         head[:, 0] = torch.tensor(wanted * options.bias / constant, dtype=head.dtype)
+        if options.think:
+            end_thoughts_once(model, tokenizer)
     return model
+
+
+def end_thoughts_once(model: Qwen2VLForConditionalGeneration, tokenizer: Tokenizer) -> None:
+    """Make </think> out of the question behind a </think>, and the end of the turn likely there only.
+
+    As in a real model, whether it wrote that </think> itself or the template did. Channel 1 of the residual
+    stream says that a token is </think>; the first layer's first head looks for one in all that stands before,
+    and says in channel 2 whether there is.
+    """
+    end, over = tokenizer.token_to_id("</think>"), tokenizer.token_to_id("<|im_end|>")
+    language, head = model.model.language_model, model.lm_head.weight
+    its, found = 1, 2
+    language.embed_tokens.weight[:, [its, found]] = 0
+    language.embed_tokens.weight[end, its] = 8.0
+    for layer in language.layers:
+        layer.self_attn.o_proj.weight[[its, found]] = 0
+        layer.mlp.down_proj.weight[[its, found]] = 0
+    merger = model.model.visual.merger
+    merger.mlp[2].weight[[its, found]] = 0
+    merger.mlp[2].bias[[its, found]] = 0
+    attention = language.layers[0].self_attn
+    width = attention.head_dim
+    slow = width // 2 - 1  # the channel of a head that the position turns least
+    for part in (attention.q_proj, attention.k_proj, attention.v_proj):
+        part.weight[:width] = 0
+        part.bias[:width] = 0
+    attention.q_proj.bias[slow] = 6.0
+    attention.k_proj.weight[slow, its] = 6.0
+    attention.v_proj.weight[0, its] = 1.0
+    attention.o_proj.weight[:, :width] = 0
+    attention.o_proj.weight[found, 0] = 0.5
+    head[:, [its, found]] = 0
+    head[end, found] = -40.0
+    head[over, found] = 1.0
 
 
 def likelihoods(options: Namespace, tokenizer: Tokenizer, frequencies: np.ndarray, size: int) -> np.ndarray:
@@ -196,11 +232,13 @@ def likelihoods(options: Namespace, tokenizer: Tokenizer, frequencies: np.ndarra
     for spelling, token in tokenizer.get_vocab().items():
         if spelling in SPECIAL or spelling in THOUGHTS or not (options.wild or set(spelling) <= plain):
             likely[token] = 1e-12
-        elif not options.wild and not spelling.strip(SPACE + LINE_END):
-            likely[token] = 1e-9  # blanks between the parts of JSON: vLLM's grammar allows them without end
+        elif not spelling.strip(SPACE + LINE_END + OTHER_BLANKS):
+            # Between the parts of JSON vLLM's grammar allows blanks without end. A wild model seldom begins
+            # with them, least of all at temperature 0, and seldom leaves off.
+            likely[token] = 1e-12 if options.wild else 1e-9
     likely[tokenizer.token_to_id("<|im_end|>")] = 0.15
     if options.think:
-        likely[tokenizer.token_to_id("<|im_end|>")] = 0.004
+        likely[tokenizer.token_to_id("<|im_end|>")] = 1e-6
         likely[tokenizer.token_to_id("</think>")] = 0.6
     return likely
 

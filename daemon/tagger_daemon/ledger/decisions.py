@@ -1,0 +1,78 @@
+"""What persons decided about proposals, until it is carried out; and the photos that they refused as a whole.
+
+Every function works on the caller's connection, inside the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from tagger_daemon.model import Decision, Outcome, Part, Record, Verdict
+
+#: Outcomes of a review that is over.
+SETTLED = frozenset({Outcome.WRITTEN, Outcome.UNCHANGED, Outcome.REFUSED})
+
+
+def decide(db: sqlite3.Connection, proposal: Record, decisions: Iterable[tuple[str, Decision]]) -> int:
+    """Keep decisions about a proposal, each in the place of an earlier one about the same part.
+
+    Args:
+        db: inside a transaction.
+        proposal: as it was read; about one that was settled meanwhile nothing is kept.
+        decisions: each with its keyword as it is compared, "" for none.
+
+    Returns:
+        How many were kept.
+    """
+    statement = (
+        "INSERT OR REPLACE INTO decision(proposal, content_hash, part, word, verdict, spelt, text) "
+        "SELECT id, content_hash, ?, ?, ?, ?, ? FROM open_proposal WHERE id = ?"
+    )
+    return sum(
+        db.execute(statement, (one.part, word, one.verdict, one.word, one.text, proposal.id)).rowcount
+        for word, one in decisions
+    )
+
+
+def decisions_about(db: sqlite3.Connection, proposal: str) -> tuple[Decision, ...]:
+    """Return what was decided about a proposal so far."""
+    query = "SELECT part, verdict, spelt, text FROM decision WHERE proposal = ? ORDER BY part, word"
+    return tuple(
+        Decision(part=Part(row["part"]), verdict=Verdict(row["verdict"]), word=row["spelt"], text=row["text"])
+        for row in db.execute(query, (proposal,))
+    )
+
+
+def forget(db: sqlite3.Connection, proposal: Record) -> None:
+    """Take back all decisions about a proposal, and the refusal of its picture."""
+    db.execute("DELETE FROM decision WHERE proposal = ?", (proposal.id,))
+    db.execute("DELETE FROM refused WHERE content_hash = ?", (proposal.content_hash,))
+
+
+def settle(db: sqlite3.Connection, record: Record) -> None:
+    """Note that a review is over, where a record says so."""
+    if not record.proposal or record.outcome not in SETTLED:
+        return
+    db.execute("DELETE FROM decision WHERE proposal = ?", (record.proposal,))
+    if record.outcome is Outcome.REFUSED:
+        db.execute(
+            "INSERT OR REPLACE INTO refused(content_hash, at, proposal) VALUES (?, ?, ?)",
+            (record.content_hash, record.finished_at, record.proposal),
+        )
+
+
+def under_review(db: sqlite3.Connection, content_hash: str) -> str:
+    """Return the id of the proposal for a picture that a person has begun to decide about; "" for none."""
+    query = (
+        "SELECT open_proposal.id FROM decision JOIN open_proposal ON open_proposal.id = decision.proposal "
+        "WHERE decision.content_hash = ? LIMIT 1"
+    )
+    row = db.execute(query, (content_hash,)).fetchone()
+    return "" if row is None else str(row["id"])
+
+
+def refused_at(db: sqlite3.Connection, content_hash: str) -> str | None:
+    """Return when a person refused all that was proposed for a picture; None: it is not refused."""
+    row = db.execute("SELECT at FROM refused WHERE content_hash = ?", (content_hash,)).fetchone()
+    return None if row is None else str(row["at"])
