@@ -228,13 +228,13 @@ def test_a_file_that_is_handed_in_is_carried_out(house: House, capsys: pytest.Ca
     file.write_text("\n".join(map(json.dumps, (*lines, unknown))))
     before = [path.read_bytes() for path in photos]
 
-    status = conduct_apply(state, settings, file, dry_run=True, yes=False, as_json=True)
+    status = conduct_apply(state, settings, file, dry_run=True, yes=False, as_json=True, command="apply")
     told = json.loads(capsys.readouterr().out)
     assert (status, told["done"], len(told["photos"])) == (Exit.AMISS, False, 2)
     assert [path.read_bytes() for path in photos] == before
     assert states(house) == dict.fromkeys((path.name for path in photos), "pending")
 
-    status = conduct_apply(state, settings, file, dry_run=False, yes=True, as_json=False)
+    status = conduct_apply(state, settings, file, dry_run=False, yes=True, as_json=False, command="apply")
     assert status is Exit.AMISS
     out = capsys.readouterr().out
     assert "line 3: this state directory knows no such proposal" in out
@@ -244,7 +244,8 @@ def test_a_file_that_is_handed_in_is_carried_out(house: House, capsys: pytest.Ca
     assert found[photos[1].name][TITLE] == lines[1]["caption"]
 
     file.write_text("\n".join(map(json.dumps, lines)))
-    assert conduct_apply(state, settings, file, dry_run=False, yes=True, as_json=False) is Exit.OK
+    status = conduct_apply(state, settings, file, dry_run=False, yes=True, as_json=False, command="apply")
+    assert status is Exit.OK
     assert "2 had been dealt with before" in capsys.readouterr().out
 
 
