@@ -12,7 +12,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -21,6 +20,7 @@ from rich.text import Text
 from tagger_daemon.backlog import store
 from tagger_daemon.cli import logs
 from tagger_daemon.cli.app import App
+from tagger_daemon.cli.editor import EditorFailed, edited
 from tagger_daemon.cli.exits import Exit, Program
 from tagger_daemon.cli.shared import ConfigOption, JsonOption
 from tagger_daemon.cli.stopping import Stop
@@ -626,9 +626,9 @@ def _typed(seen: Seen, field: Field) -> str:
     if proposed is None:
         raise ReviewRefused(f"{seen.offer.path.name}: nothing is proposed for its {stage}")
     try:
-        text = click.edit(proposed.text + "\n")
-    except click.ClickException as error:
-        raise ReviewRefused(f"the editor cannot be used: {error.message}; give the text by --text") from error
+        text = edited(proposed.text + "\n")
+    except EditorFailed as error:
+        raise ReviewRefused(f"the editor cannot be used: {error}; give the text by --text") from error
     if text is None:
         raise ReviewRefused("nothing was saved in the editor: the text stays as it is")
     return text
