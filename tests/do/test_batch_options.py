@@ -355,6 +355,19 @@ def test_what_is_typed_counts_whatever_the_file_says_of_models(home: Path) -> No
     assert names(who_speaks(home, "--keyword-registry-model", "teller")) == BEST | {Stage.KEYWORDS: "teller"}
 
 
+def test_without_the_registry_nobody_is_asked_by_role(home: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no model is named for the caption and the keywords and"):
+        who_speaks(home, "--no-use-registry")
+    with pytest.raises(
+        ConfigurationError, match=r"named for the keywords: set model \(--model\), or keyword_model"
+    ):
+        who_speaks(
+            home, "--no-use-registry", "--caption-model", "m", "--description-registry-model", "teller"
+        )
+    own = who_speaks(home, "--no-use-registry", "--model", "m", "--caption-registry-model", "teller")
+    assert names(own) == dict.fromkeys(Stage, "m") | {Stage.CAPTION: "teller"}
+
+
 def body(who: Cast, stage: Stage = Stage.KEYWORDS, max_keywords: int = 15) -> dict[str, Any]:
     """Return what would be sent to a stage's server."""
     request = build_request(

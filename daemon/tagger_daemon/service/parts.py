@@ -110,7 +110,7 @@ def cast(settings: Settings) -> Cast:
     """Resolve every role, who stands in, and the profiles.
 
     A stage is answered by the entry that is named for it; else by a model that is named without a registry;
-    else by whoever has the role. `use_registry` leaves the second out, or the other two.
+    else by whoever has the role. With `use_registry` the second is left out; where it is false, the third.
 
     Raises:
         ConfigurationError: says what is missing and what to do.
@@ -139,10 +139,11 @@ def _registry(settings: Settings, stages: Sequence[Stage]) -> Registry:
     """Return the registry; an empty one where no stage is answered by any of its entries."""
     if not stages:
         return Registry(source="the settings", hash="", entries=())
-    if settings.registry is None and settings.use_registry is False:
-        lacking = ", ".join(f"{STAGE_WORDS[stage]}_model" for stage in stages)
+    by_role = [stage for stage in stages if not getattr(settings, f"{STAGE_WORDS[stage]}_registry_model")]
+    if by_role and settings.use_registry is False:
+        lacking = ", ".join(f"{STAGE_WORDS[stage]}_model" for stage in by_role)
         raise ConfigurationError(
-            f"the registry is not to be used, and no model is named for the {' and the '.join(stages)}: "
+            f"the registry is not to be used, and no model is named for the {' and the '.join(by_role)}: "
             f"set model (--model), or {lacking}"
         )
     return load_registry(registry_of(settings))
