@@ -5,7 +5,9 @@ second can be finished. Only asking is measured, with a picture that is ready.
 
 *Whole*: a real daemon with photos of 24 megapixels and a server that answers at once, beside what the
 decoding processes alone can do, and the CPU time of all its processes beside that of the floor:
-libjpeg-turbo's scaled decode, a resize and an encode of the same file.
+libjpeg-turbo's scaled decode, a resize and an encode of the same file. The floor is measured twice: by one
+process alone, and by as many beside each other as the daemon decodes with, since two threads of one core slow
+each other down. *Once warm* leaves out the first few photos, with which things are loaded that stay.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import asyncio
 import io
 import json
+import multiprocessing
 import os
 import resource
 import subprocess
@@ -24,6 +27,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +50,9 @@ SLOTS = (1, 4, 16, 64)
 LEAST_SECONDS = 6.0  # that a case is measured
 AHEAD = 8  # photos in flight beyond the server's places
 EDGE = 1024  # pixels
+
+FIRST = 8  # photos at most, after which everything is loaded
+FLOOR = 16  # photos that the floor is measured on
 
 SATURATED = 0.95
 PREPARED = 0.90
@@ -183,22 +190,29 @@ async def saturate(seconds: float, slots: int, limits: Limits) -> Case:
 
 def whole(count: int) -> dict[str, Any]:
     """Measure a real daemon on large photos, the decoding alone, and the floor."""
+    few = min(FIRST, count // 2)
     with tempfile.TemporaryDirectory(prefix="bench-") as name, server(64, 0.0) as url:
         root = Path(name)
         photos = draw(root / "drawn", count)
         alone = asyncio.run(prepare(photos))
-        floor = floor_seconds(photos[:8])
+        floor = floor_seconds(photos[:FLOOR])
+        beside = floor_beside(photos[:FLOOR])
         _, rest = daemon(root / "rest", url, [])
+        _, first = daemon(root / "first", url, photos[:few])
         rate, spent = daemon(root / "busy", url, photos)
     cpu = (spent - rest) / count
+    warm = (spent - first) / (count - few)
     return {
         "photos": count,
         "prepared_alone_a_second": round(alone, 2),
         "finished_a_second": round(rate, 2),
         "finished_to_prepared": round(rate / alone, 2),
         "cpu_ms_a_photo": round(1000 * cpu, 1),
+        "cpu_ms_a_photo_once_warm": round(1000 * warm, 1),
         "floor_ms_a_photo": round(1000 * floor, 1),
+        "floor_ms_a_photo_beside_each_other": round(1000 * beside, 1),
         "cpu_to_floor": round(cpu / floor, 2),
+        "cpu_once_warm_to_floor_beside_each_other": round(warm / beside, 2),
     }
 
 
@@ -235,6 +249,27 @@ def floor_seconds(photos: list[Path]) -> float:
     for jpeg in jpegs:
         bench_decode.pillow(jpeg, 1)
     return (time.process_time() - start) / len(jpegs)
+
+
+def floor_beside(photos: list[Path]) -> float:
+    """Return the same as `floor_seconds`, for as many processes at once as there are cores."""
+    context = multiprocessing.get_context("spawn")
+    cores = len(os.sched_getaffinity(0))
+    together, found = context.Barrier(cores), context.SimpleQueue()
+    processes = [context.Process(target=floor_of_one, args=(photos, together, found)) for _ in range(cores)]
+    for process in processes:
+        process.start()
+    seconds: list[float] = [found.get() for _ in processes]
+    for process in processes:
+        process.join()
+    return sum(seconds) / cores
+
+
+def floor_of_one(photos: list[Path], together: Barrier, found: Any) -> None:
+    """Measure the floor in a process of its own, beginning when all have loaded what they need."""
+    bench_decode.pillow(photos[0].read_bytes(), 1)
+    together.wait()
+    found.put(floor_seconds(photos))
 
 
 def daemon(root: Path, url: str, photos: list[Path]) -> tuple[float, float]:

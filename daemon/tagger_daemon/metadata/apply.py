@@ -37,7 +37,8 @@ from tagger_daemon.metadata.gather import CURRENT_DIGEST, iim_counts
 from tagger_daemon.metadata.originals import keep
 from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.properties import Properties
-from tagger_daemon.metadata.read import embedded_packet, show
+from tagger_daemon.metadata.read import look, show
+from tagger_daemon.metadata.readings import Reading, Readings, seen
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.verify import differences, packet_differences
 from tagger_daemon.model import Existing, NewValue, WritePlan, Written
@@ -67,8 +68,12 @@ def check_writable(existing: Existing, settings: MetadataSettings) -> None:
             check_replaceable(target, _status(target), allow_hard_links=settings.allow_hard_links)
 
 
-def apply_plan(exiftool: ExifTool, plan: WritePlan, settings: MetadataSettings) -> Written:
+def apply_plan(
+    exiftool: ExifTool, plan: WritePlan, settings: MetadataSettings, readings: Readings
+) -> Written:
     """Write what the plan says and nothing else. A plan without writes touches nothing.
+
+    What stands in a photo is taken from `readings` where this very content was read, or else read anew.
 
     Raises:
         PhotoGone: the photo is not there.
@@ -91,7 +96,7 @@ def apply_plan(exiftool: ExifTool, plan: WritePlan, settings: MetadataSettings) 
             elif plan.removes:
                 _remove(exiftool, plan, target, settings)
             else:
-                _replace(exiftool, plan, target, content, settings)
+                _replace(exiftool, plan, target, content, settings, readings)
     return Written(
         target=plan.target,
         photo_fingerprint=fingerprint(photo.path.stat()),
@@ -100,12 +105,18 @@ def apply_plan(exiftool: ExifTool, plan: WritePlan, settings: MetadataSettings) 
 
 
 def _replace(
-    exiftool: ExifTool, plan: WritePlan, target: Path, content: str, settings: MetadataSettings
+    exiftool: ExifTool,
+    plan: WritePlan,
+    target: Path,
+    content: str,
+    settings: MetadataSettings,
+    readings: Readings,
 ) -> None:
     status = _unchanged_status(plan, target)
+    before = readings.take(seen(status)) if plan.existing.embedded else None
     check_replaceable(target, status, allow_hard_links=settings.allow_hard_links)
     with temporary_copy(target) as temp, _source(exiftool, plan, target) as source:
-        _edit(exiftool, source, temp, plan)
+        _edit(exiftool, source, temp, plan, before)
         if plan.existing.embedded and content_hash(temp) != content:
             raise VerificationFailed(
                 f"{target.name} was left alone: writing would have changed the picture itself"
@@ -166,29 +177,39 @@ def _unchanged_status(plan: WritePlan, target: Path) -> os.stat_result:
     return status
 
 
-def _edit(exiftool: ExifTool, source: Path, temp: Path, plan: WritePlan) -> None:
-    """Make the edited copy `temp` of `source`, and prove that it is what was planned."""
-    before, charset = show(exiftool, source)
+def _edit(
+    exiftool: ExifTool, source: Path, temp: Path, plan: WritePlan, before: Reading | None = None
+) -> None:
+    """Make the edited copy `temp` of `source`, and prove that it is what was planned.
+
+    Args:
+        exiftool: the process.
+        source: the file.
+        temp: where its copy goes.
+        plan: what is to be written.
+        before: what stands in the file, where that is known.
+    """
+    before = before or _look(exiftool, source, plan)
     values = {write.tag: write.value for write in plan.writes}
     given = {tag: value for tag, value in values.items() if value is not None and tag not in IIM_STATE}
     removed = [f"-{tag}=" for tag, value in values.items() if value is None]
-    copy_iim, finish_iim = _iim_options(before, values)
+    copy_iim, finish_iim = _iim_options(before.properties, values)
     with exiftool.values_file(given) as file, _as_output(exiftool, temp) as output:
-        options = ("-api", "LargeFileSupport=1", *charset, *copy_iim, file, *removed, *finish_iim)
+        options = ("-api", "LargeFileSupport=1", *before.charset, *copy_iim, file, *removed, *finish_iim)
         answer = exiftool.ask(*options, "-o", output, path_argument(source))
     _check_answer(answer, plan, temp)
-    after, _ = show(exiftool, temp)
-    if values.get(IIM_DIGEST) == NEW_DIGEST and iim_counts(after):
-        after = _with_padded_digest(exiftool, temp, after, plan.target)
-    wrong = differences(before, after, plan.writes)
+    after = _look(exiftool, temp, plan)
+    if values.get(IIM_DIGEST) == NEW_DIGEST and iim_counts(after.properties):
+        after = _with_padded_digest(exiftool, temp, after, plan)
+    wrong = differences(before.properties, after.properties, plan.writes)
     if not wrong:
-        had, has = (parse_packet(_packet(exiftool, path, plan)) for path in (source, temp))
+        had, has = (parse_packet(reading.packet) for reading in (before, after))
         wrong = packet_differences(had, has, plan.writes)
     if wrong:
         raise VerificationFailed(f"{plan.target.name} was left alone: {'; '.join(wrong[:3])}")
 
 
-def _with_padded_digest(exiftool: ExifTool, temp: Path, shown: Properties, target: Path) -> Properties:
+def _with_padded_digest(exiftool: ExifTool, temp: Path, shown: Reading, plan: WritePlan) -> Reading:
     """Mend the digest of a TIFF's legacy block, and return what the file then holds.
 
     A TIFF keeps the block in words of four bytes. exiftool leaves the zeros that fill up the last one out of
@@ -196,18 +217,22 @@ def _with_padded_digest(exiftool: ExifTool, temp: Path, shown: Properties, targe
     (XMP-Toolkit-SDK, TIFF_Handler). A digest that looks stale would let the block count more than what a
     person changes in XMP.
     """
-    digest = shown.text(CURRENT_DIGEST) or ""
+    digest = shown.properties.text(CURRENT_DIGEST) or ""
     exiftool.ask(
         *("-api", "LargeFileSupport=1", f"-{IIM_DIGEST}={digest}", "-overwrite_original"), path_argument(temp)
     )
-    after, _ = show(exiftool, temp)
-    if iim_counts(after):
-        raise VerificationFailed(f"{target.name} was left alone: its IPTC block has no fitting digest")
+    after = _look(exiftool, temp, plan)
+    if iim_counts(after.properties):
+        raise VerificationFailed(f"{plan.target.name} was left alone: its IPTC block has no fitting digest")
     return after
 
 
-def _packet(exiftool: ExifTool, path: Path, plan: WritePlan) -> bytes:
-    return embedded_packet(exiftool, path) if plan.existing.embedded else path.read_bytes()
+def _look(exiftool: ExifTool, path: Path, plan: WritePlan) -> Reading:
+    """Return what stands in a file, in both views."""
+    if plan.existing.embedded:
+        return look(exiftool, path)
+    properties, charset = show(exiftool, path)
+    return Reading(properties=properties, charset=charset, packet=path.read_bytes(), size=0)
 
 
 def _iim_options(

@@ -37,7 +37,8 @@ MICROSOFTS_FACES = ("XMP-MP:RegionInfoMP", "XMP-MP:PersonDisplayName")
 CURRENT_DIGEST = "File:CurrentIPTCDigest"  # worked out by exiftool
 TAKEN = ("ExifIFD:DateTimeOriginal", "XMP-exif:DateTimeOriginal")
 OFFSETS = ("ExifIFD:OffsetTimeOriginal", "ExifIFD:OffsetTimeDigitized")
-GPS_TIME = "Composite:GPSDateTime"  # UTC
+GPS_TIME = ("GPS:GPSDateStamp", "GPS:GPSTimeStamp")  # UTC
+GPS_NEGATIVE = {"GPSLatitude": "S", "GPSLongitude": "W"}
 DATE_TIME = "%Y:%m:%d %H:%M:%S"
 ZONE = re.compile(r"([+-])(\d\d):(\d\d)\Z")
 #: Hours between sun and law: summer time in Galicia, Beijing's in Kashgar and Alaska's in Nome come to three.
@@ -338,7 +339,7 @@ def _clock_fits_the_sun(layers: Layers, layer: Properties, moment: datetime, tex
     longitude = _longitude(layers)
     zones = (ZONE.search(zone) for zone in (text, *(layer.text(tag) or "" for tag in OFFSETS)))
     zone = next(filter(None, zones), None)
-    universal = _moment(_first_of(layers, (GPS_TIME,)) or "")
+    universal = next(filter(None, map(_gps_time, layers)), None)
     if longitude is None or (zone is None and universal is None):
         return True
     if zone is not None:
@@ -358,6 +359,10 @@ def _moment(text: str) -> datetime | None:
         return None
 
 
+def _gps_time(layer: Properties) -> datetime | None:
+    return _moment(" ".join(layer.text(tag) or "" for tag in GPS_TIME))
+
+
 def _latitude(layers: Layers) -> float | None:
     position = _position(layers)
     return position[0] if position else None
@@ -371,12 +376,24 @@ def _longitude(layers: Layers) -> float | None:
 def _position(layers: Layers) -> tuple[float, float | None] | None:
     """Return latitude and longitude, in degrees."""
     for layer in layers:
-        for group in ("Composite", "XMP-exif"):
-            latitude, longitude = layer.number(f"{group}:GPSLatitude"), layer.number(f"{group}:GPSLongitude")
+        for degrees in (_exif_degrees, _xmp_degrees):
+            latitude, longitude = (degrees(layer, name) for name in GPS_NEGATIVE)
             at_null_island = latitude == 0 and longitude == 0  # a receiver without a fix
             if latitude is not None and abs(latitude) <= 90 and not at_null_island:
                 return latitude, longitude
     return None
+
+
+def _exif_degrees(layer: Properties, name: str) -> float | None:
+    """Return latitude or longitude; without its hemisphere it tells nothing."""
+    degrees, hemisphere = layer.number(f"GPS:{name}"), layer.text(f"GPS:{name}Ref")
+    if degrees is None or hemisphere is None:
+        return None
+    return -degrees if hemisphere.strip().upper().startswith(GPS_NEGATIVE[name]) else degrees
+
+
+def _xmp_degrees(layer: Properties, name: str) -> float | None:
+    return layer.number(f"XMP-exif:{name}")
 
 
 def _hashes(text: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,12 +20,17 @@ from tagger_daemon.metadata.files import fingerprint
 from tagger_daemon.metadata.naming import MODERN, extension, is_rendered, partner_of, place_for, sidecar_names
 from tagger_daemon.metadata.properties import Properties, parse_properties
 from tagger_daemon.metadata.quiet import find_sign
+from tagger_daemon.metadata.readings import Reading, Readings, seen
+from tagger_daemon.metadata.segments import packets
 from tagger_daemon.metadata.sidecar import check_sidecar, flaw
 from tagger_daemon.metadata.signed import is_signed
 from tagger_daemon.model import CatalogueSign, Existing, Fingerprint, Photo
 
-SHOW = ("-X", "-struct", "-G1", "-n", "-api", "LargeFileSupport=1")
+SHOW = ("-X", "-struct", "-G1", "-n", "-e", "-api", "LargeFileSupport=1")  # without composite tags
 PACKET = ("-b", "-XMP", "-api", "BlockExtract=2", "-api", "LargeFileSupport=1")  # 2: as it stands, unread
+SIZE_OF_PACKET = ("-api", "RequestTags=XMP")  # beside what stands in it
+PACKET_SIZE = "XMP:XMP"
+IN_BYTES = re.compile(r"\(Binary data (\d+) bytes")
 IIM_IS_UTF8 = ("-charset", "iptc=UTF8")
 SECOND_IIM = "IPTC2"
 WRAPPING = ("XMP-x:", "XMP-rdf:")  # of the packet, not of its content
@@ -39,10 +45,27 @@ def show(exiftool: ExifTool, path: Path) -> tuple[Properties, tuple[str, ...]]:
         PhotoGone: it is not there.
         PhotoUnreadable: exiftool cannot read it, and why.
     """
-    properties = _show(exiftool, path)
-    if gather.iim_is_undeclared_utf8(properties):
-        return _show(exiftool, path, *IIM_IS_UTF8), IIM_IS_UTF8
-    return properties, ()
+    properties, charset, _ = _show_exactly(exiftool, path)
+    return properties, charset
+
+
+def look(exiftool: ExifTool, path: Path) -> Reading:
+    """Return every property of a photo as `show` does, and the XMP packet inside it as `embedded_packet`.
+
+    Of a JPEG exiftool is asked only once: the packet that stands where it should, and has the size that
+    exiftool says it has, is the one that it would give.
+
+    Raises what `show` raises.
+    """
+    shown, charset, size = _show_exactly(exiftool, path, *SIZE_OF_PACKET)
+    sizes = [int(said[1]) for text in shown.texts(PACKET_SIZE) if (said := IN_BYTES.match(text))]
+    there = packets(path) or ()
+    if sizes == [len(packet) for packet in there] and len(there) <= 1:
+        packet = there[0] if there else b""
+    else:
+        packet = embedded_packet(exiftool, path)
+    properties = shown.evolve(nodes={tag: said for tag, said in shown.nodes.items() if tag != PACKET_SIZE})
+    return Reading(properties=properties, charset=charset, packet=packet, size=size)
 
 
 def embedded_packet(exiftool: ExifTool, path: Path) -> bytes:
@@ -57,12 +80,7 @@ def identity(path: Path) -> Fingerprint:
         PhotoGone: it is not there.
         PhotoUnreadable: it may not be looked at.
     """
-    try:
-        return fingerprint(path.stat())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise PhotoGone(f"{path.name} is no longer there") from error
-    except PermissionError as error:
-        raise PhotoUnreadable(f"{path.name} may not be read") from error
+    return fingerprint(_status(path))
 
 
 def read_existing(
@@ -70,13 +88,15 @@ def read_existing(
     photo: Photo,
     *,
     version: tuple[int, int],
+    readings: Readings,
     ignore_captions: Sequence[str],
     full_names: bool = False,
     refusal: str | None = None,
 ) -> Existing:
     """Return what file and sidecars say, and where the next write goes.
 
-    `full_names` and `refusal` are as for `place_for`.
+    What stands in a photo that may be written into is kept in `readings`. `full_names` and `refusal` are as
+    for `place_for`.
 
     Raises:
         PhotoGone: the photo is not there.
@@ -86,7 +106,8 @@ def read_existing(
         WriteRefused: its sidecar cannot be read, or not be rewritten without loss; or what a person may have
             written into it cannot be read.
     """
-    image_fingerprint = identity(photo.path)
+    status = _status(photo.path)
+    image_fingerprint = fingerprint(status)
     if extension(photo.path) in MODERN and (wrong := hidden_words(photo.path, version)):
         raise WriteRefused(f"{photo.path.name} was left alone: its metadata {wrong}")
     shown: dict[str, Properties] = {}
@@ -99,10 +120,16 @@ def read_existing(
     place = placed(refusal=refusal)
     if place.embedded and is_signed(photo.path):
         place = placed(signed=True)
-    elif place.embedded and (refusal := _reason_against(exiftool, photo.path)):
-        place = placed(refusal=refusal)
+    if place.embedded:
+        reading = look(exiftool, photo.path)
+        image, charset = reading.properties, reading.charset
+        if refusal := _reason_against(photo.path, reading):
+            place = placed(refusal=refusal)
+        else:
+            readings.keep(seen(status), reading)
+    else:
+        image, charset = show(exiftool, photo.path)
     target_fingerprint = image_fingerprint if place.embedded else fingerprints.get(place.target.name)
-    image, charset = show(exiftool, photo.path)
     sidecars = [shown[path.name] for path in place.sidecars]
     layers = [image, *sidecars] if place.embedded else [*sidecars, image]
     own = image if place.embedded else shown.get(place.target.name, Properties())
@@ -170,6 +197,15 @@ def content_of(sidecar: Properties) -> set[str]:
     return {name for name in sidecar.nodes if name.startswith("XMP-") and not name.startswith(WRAPPING)}
 
 
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PhotoGone(f"{path.name} is no longer there") from error
+    except PermissionError as error:
+        raise PhotoUnreadable(f"{path.name} may not be read") from error
+
+
 def _keeps_iim(photo: Photo, image: Properties) -> bool:
     """Tell whether the file has a legacy block to be kept in step; of two, nobody knows which counts."""
     unfit = image.has_group(SECOND_IIM) or gather.iim_is_broken(image)
@@ -190,7 +226,16 @@ def _signs(*files: tuple[Path, Properties, Fingerprint]) -> tuple[CatalogueSign,
     return tuple(sign for sign in found if sign is not None)
 
 
-def _show(exiftool: ExifTool, path: Path, *options: str) -> Properties:
+def _show_exactly(exiftool: ExifTool, path: Path, *options: str) -> tuple[Properties, tuple[str, ...], int]:
+    """Return properties, the options for the legacy block, and of how many bytes exiftool's answer was."""
+    properties, size = _show(exiftool, path, *options)
+    if not gather.iim_is_undeclared_utf8(properties):
+        return properties, (), size
+    properties, size = _show(exiftool, path, *options, *IIM_IS_UTF8)
+    return properties, IIM_IS_UTF8, size
+
+
+def _show(exiftool: ExifTool, path: Path, *options: str) -> tuple[Properties, int]:
     answer = exiftool.ask(*SHOW, *options, path_argument(path))
     properties = parse_properties(answer.stdout) if answer.stdout.strip() else Properties()
     if answer.status != 0:
@@ -200,14 +245,14 @@ def _show(exiftool: ExifTool, path: Path, *options: str) -> Properties:
         raise PhotoUnreadable(f"{path.name} cannot be read: {reason.removeprefix('Error: ')}")
     if (properties.text("File:MIMEType") or "").startswith("text/"):
         raise PhotoUnreadable(f"{path.name} cannot be read: it is a text file")
-    return properties
+    return properties, len(answer.stdout)
 
 
-def _reason_against(exiftool: ExifTool, path: Path) -> str | None:
+def _reason_against(path: Path, reading: Reading) -> str | None:
     """Return why a photo should not be written into; exiftool keeps only what it understands of its XMP."""
     if extension(path) in MODERN and (reason := obstacle(path)):
         return reason
-    wrong = flaw(embedded_packet(exiftool, path).strip(PADDING))
+    wrong = flaw(reading.packet.strip(PADDING))
     return None if wrong is None else f"its XMP {wrong}"
 
 
@@ -228,7 +273,7 @@ def _show_sidecar(exiftool: ExifTool, path: Path) -> tuple[Fingerprint, Properti
         reason = os.strerror(error.errno or errno.EIO).lower()
         raise WriteRefused(f"the sidecar {path.name} cannot be read: {reason}") from error
     check_sidecar(content, path.name)
-    return fingerprint(status), _show(exiftool, path) if content.strip() else Properties()
+    return fingerprint(status), show(exiftool, path)[0] if content.strip() else Properties()
 
 
 def _siblings(folder: Path) -> tuple[str, ...]:

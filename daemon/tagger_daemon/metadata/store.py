@@ -18,6 +18,7 @@ from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.plan import make_plan, make_undo_plan
 from tagger_daemon.metadata.quiet import check_quiet
 from tagger_daemon.metadata.read import identity, read_existing, read_target
+from tagger_daemon.metadata.readings import Readings
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.undo import TakenBack, take_back
 from tagger_daemon.model import Annotation, Existing, Outcome, Photo, Policy, Record, WritePlan, Written
@@ -50,6 +51,7 @@ class MetadataStore:
         self._now = now
         self._originals = originals
         self._version = (0, 0)
+        self._readings = Readings()
 
     def start(self, *, alone: bool = True) -> None:
         """Start exiftool and prove that it knows our marker.
@@ -182,7 +184,7 @@ class MetadataStore:
         """
         if plan.writes:
             self._check_quiet(plan.existing)  # again: the models took their time
-        return apply_plan(self._exiftool, plan, self._settings)
+        return apply_plan(self._exiftool, plan, self._settings, self._readings)
 
     def _check_quiet(self, existing: Existing) -> None:
         if existing.signs and self._settings.quiet_hours:
@@ -198,6 +200,7 @@ class MetadataStore:
             self._exiftool,
             photo,
             version=self._version,
+            readings=self._readings,
             ignore_captions=self._settings.ignore_captions,
             full_names=self._settings.sidecar_naming == "full",
             refusal=refusal,

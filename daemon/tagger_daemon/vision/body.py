@@ -7,11 +7,16 @@ otherwise depend on a file in the model's folder.
 
 from __future__ import annotations
 
+import json
+import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from tagger_daemon.vision.dialects import DIALECTS, KEEP_ALIVE, Dialect
 from tagger_daemon.vision.entry import ChatRequest, Entry
+
+#: What stands before a picture in its data URL.
+_BASE64: Final = "base64,"
 
 
 def chat_body(request: ChatRequest, entry: Entry) -> dict[str, Any]:
@@ -27,6 +32,36 @@ def chat_body(request: ChatRequest, entry: Entry) -> dict[str, Any]:
     return _merged(_merged(usual, entry.extra_body), ours)
 
 
+def chat_json(request: ChatRequest, entry: Entry) -> bytes:
+    """Return `chat_body` as JSON, UTF-8.
+
+    Base64 needs no escapes, and looking for some in hundreds of kilobytes takes longer than all else that is
+    done for a request: the rest is encoded without the pictures, and they are put in afterwards.
+    """
+    mark = secrets.token_hex(16)  # stands in nothing that anybody wrote
+    pictures: list[bytes] = []
+
+    def marked(part: dict[str, Any]) -> dict[str, Any]:
+        if not _is_picture(part):
+            return part
+        head, base64, picture = part["image_url"]["url"].partition(_BASE64)
+        if not base64:
+            return part
+        pictures.append(picture.encode("ascii"))
+        return {**part, "image_url": {**part["image_url"], "url": f"{head}{base64}{mark}"}}
+
+    messages = tuple(
+        {**message, "content": content if isinstance(content, str) else [*map(marked, content)]}
+        for message in request.messages
+        for content in [message["content"]]
+    )
+    body = chat_body(request.evolve(messages=messages), entry)
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    first, *others = text.split(mark.encode())
+    # One step for all: each `+` would copy the pictures once more.
+    return b"".join([first, *(piece for pair in zip(pictures, others, strict=True) for piece in pair)])
+
+
 def texts_of(message: Mapping[str, Any]) -> list[str]:
     """Return the text parts of one message."""
     return [part["text"] for part in _parts(message) if part["type"] == "text"]
@@ -34,8 +69,8 @@ def texts_of(message: Mapping[str, Any]) -> list[str]:
 
 def pictures_of(message: Mapping[str, Any]) -> list[str]:
     """Return the pictures of one message, base64."""
-    urls = [part["image_url"]["url"] for part in _parts(message) if part["type"] == "image_url"]
-    return [url.partition("base64,")[2] for url in urls]
+    urls = [part["image_url"]["url"] for part in _parts(message) if _is_picture(part)]
+    return [url.partition(_BASE64)[2] for url in urls]
 
 
 def _common(request: ChatRequest, entry: Entry) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -88,6 +123,10 @@ def _native_message(message: Mapping[str, Any]) -> dict[str, Any]:
     native: dict[str, Any] = {"role": message["role"], "content": "\n".join(texts_of(message))}
     pictures = pictures_of(message)
     return native | {"images": pictures} if pictures else native
+
+
+def _is_picture(part: Mapping[str, Any]) -> bool:
+    return bool(part["type"] == "image_url")
 
 
 def _parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ from tagger_daemon.errors import (
     ServerUnavailable,
     TaggerError,
 )
-from tagger_daemon.vision.body import chat_body, pictures_of, texts_of
+from tagger_daemon.vision.body import chat_json, pictures_of, texts_of
 from tagger_daemon.vision.consents import Consents
 from tagger_daemon.vision.dialects import COMMON_LISTING, DIALECTS, Dialect
 from tagger_daemon.vision.entry import ChatReply, ChatRequest, Entry, Place
@@ -180,7 +180,7 @@ class ChatClient:
         started = self._clock()
         try:
             async with asyncio.timeout(self.entry.timeouts.stage):
-                response = await self._send(chat_body(request, self.entry), session)
+                response = await self._send(chat_json(request, self.entry), session)
         except APIStatusError as error:
             # The SDK's error quotes the server, and a server may quote the key: it is not passed on.
             raise self._refusal(error.response) from None
@@ -269,7 +269,7 @@ class ChatClient:
         request.headers["User-Agent"] = "tagger-daemon"
         request.headers["Authorization"] = f"Bearer {self._bearer}"
 
-    async def _send(self, body: dict[str, Any], session: str) -> httpx2.Response:
+    async def _send(self, body: bytes, session: str) -> httpx2.Response:
         headers = {self._affinity: hashlib.sha256(session.encode(errors="surrogateescape")).hexdigest()[:32]}
         try:
             return await self._post(self._sdk, body, headers)
@@ -283,10 +283,13 @@ class ChatClient:
                 raise
             raise APIConnectionError(request=error.request) from _CutOff(str(error.__cause__))
 
-    async def _post(self, sdk: AsyncOpenAI, body: dict[str, Any], headers: dict[str, str]) -> httpx2.Response:
+    async def _post(self, sdk: AsyncOpenAI, body: bytes, headers: dict[str, str]) -> httpx2.Response:
         # The bare response, because the SDK builds its own types without checking what is in them.
         return await sdk.post(
-            self._root + self.dialect.chat, cast_to=httpx2.Response, body=body, options={"headers": headers}
+            self._root + self.dialect.chat,
+            cast_to=httpx2.Response,
+            content=body,
+            options={"headers": headers},
         )
 
     def _reply(self, content: bytes, seconds: float) -> ChatReply:
