@@ -340,10 +340,12 @@ class ChatClient:
         least one token, and a picture is dozens. Half of the words and one for each picture leave room for
         a tokenizer that joins words. A count of 0 says nothing: old versions left out what they had cached.
         """
+        if not self.dialect.cuts_prompts:
+            return
         words = sum(len(text.split()) for message in request.messages for text in texts_of(message))
         pictures = sum(len(pictures_of(message)) for message in request.messages)
         told = reply.prompt_tokens
-        if self.dialect.cuts_prompts and pictures and told and told < words // 2 + pictures:
+        if pictures and told and told < words // 2 + pictures:
             raise ServerMisconfigured(
                 f"{self._who} dropped a part of the request: it counts {told} tokens in a picture and "
                 f"{words} words; give the model a longer context (num_ctx)"
