@@ -10,7 +10,7 @@ import pytest
 
 from support.running import entry
 from tagger_daemon.errors import ConfigurationError
-from tagger_daemon.model import Fingerprint, Photo, Stage
+from tagger_daemon.model import Fingerprint, Mode, Photo, Stage
 from tagger_daemon.service.parts import cast, check_folders, policies
 from tagger_daemon.settings import FallbackSettings, FolderSettings, Settings
 
@@ -124,3 +124,12 @@ def test_a_folder_whose_prompts_do_not_exist_is_named(tmp_path: Path) -> None:
     known = with_folders(tmp_path, folders=[{"path": "/photos", "prompt_profile": "travl"}])
     with pytest.raises(ConfigurationError, match="/photos: there is no prompt profile 'travl'; did you mean"):
         cast(known)
+
+
+def test_photos_of_a_folder_under_review_are_only_proposed(tmp_path: Path) -> None:
+    reviewed, other = tmp_path / "family", tmp_path / "inbox"
+    folders = (FolderSettings(path=reviewed, review=True), FolderSettings(path=other))
+    known = with_models(tmp_path, "eyes").model_copy(update={"folders": folders})
+    rules = policies(known, cast(known))
+    modes = {path: rules.at(path / "below" / "a.jpg").mode for path in (reviewed, other, tmp_path)}
+    assert modes == {reviewed: Mode.PROPOSE, other: Mode.FILL, tmp_path: Mode.FILL}

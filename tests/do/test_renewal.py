@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from support.metadata_files import draw, open_store, stamp
 from support.studio import Studio, by_model, open_studio
 from tagger_daemon.backlog.store import Backlog
 from tagger_daemon.errors import StateUnavailable
 from tagger_daemon.metadata.store import MetadataStore
-from tagger_daemon.model import JobState, Mode, Outcome, Policy
+from tagger_daemon.model import JobState, Mode, Outcome, Policy, Verdict
 from tagger_daemon.service import renewal
 from tagger_daemon.service.renewal import Renewal
+from tagger_daemon.service.reviewing import Desk, Order, Selection
 
 OLD = by_model("eyes-1", caption="A dog.")
 SAID, NEW = by_model("eyes-2", caption="Two dogs.")
@@ -108,6 +110,32 @@ def test_what_was_proposed_is_queued_once_it_may_be_written(studio: Studio, mode
     assert renew(studio, NEW.evolve(mode=mode)) == ["0.jpg", "1.jpg"]
     assert studio.tag(paths[0], SAID, NEW.evolve(mode=mode)).outcome is Outcome.WRITTEN
     assert renew(studio, NEW.evolve(mode=mode)) == ["1.jpg"]
+
+
+def test_proposals_stay_proposals_where_a_person_reviews_them(studio: Studio) -> None:
+    propose = NEW.evolve(mode=Mode.PROPOSE)
+    (studio.folder / "family").mkdir()
+    names = ("family/a.jpg", "begun.jpg", "refused.jpg", "free.jpg")
+    paths = [draw(studio.folder / name, "XMP-xmp:Rating=1").path for name in names]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (9, 9), (number, 0, 0)).save(path)
+        assert studio.tag(path, SAID, propose).outcome is Outcome.PROPOSED
+    desk = Desk(studio.database)
+    for path in paths[1:3]:
+        desk.decide(Selection(paths=frozenset({path})), Order(verdict=Verdict.REJECT))
+    refused = next(desk.find(Selection(paths=frozenset({paths[2]})))).offer.record
+    studio.ledger.add(refused.evolve(id="r", outcome=Outcome.REFUSED, proposal=refused.id))
+    assert renew(studio, NEW, family=propose) == ["free.jpg"]
+    desk.reset(Selection())
+    reopened = ["begun.jpg", "free.jpg", "refused.jpg"]
+    assert renew(studio, NEW.evolve(mode=Mode.FILL), family=propose) == reopened
+
+
+def test_in_a_folder_under_review_nothing_of_ours_is_renewed(studio: Studio) -> None:
+    (studio.folder / "family").mkdir()
+    studio.tag(draw(studio.folder / "family" / "a.jpg").path, *OLD)
+    assert renew(studio, NEW, family=NEW.evolve(mode=Mode.PROPOSE)) == []
+    assert renew(studio, NEW) == ["a.jpg"]
 
 
 def test_what_was_taken_back_is_not_queued_at_every_start(studio: Studio) -> None:

@@ -29,7 +29,7 @@ from tagger_daemon.database import Database
 from tagger_daemon.errors import PhotoChanged, PhotoGone, ReviewRefused, StateUnavailable, TaggerError
 from tagger_daemon.ledger import records
 from tagger_daemon.metadata.review import State, TextChange
-from tagger_daemon.model import Part, Stage, Verdict
+from tagger_daemon.model import Decision, Part, Stage, Value, Verdict
 from tagger_daemon.reports.audit import AuditLog, single
 from tagger_daemon.service import by_hand
 from tagger_daemon.service.reviewing import (
@@ -283,11 +283,13 @@ def review_group(program: Program, settings_of: SettingsOf, audit_of: AuditOf) -
         settings = settings_of(config)
         logs.configure("WARNING")
         state = StateDirectory(root=settings.state_dir)
-        with opened(settings, state, command=command_name, audit=audit_of(settings)) as (_, applier):
-            meant = [seen for seen in find(state.database, _selection(paths)) if seen.waits]
-            status = carry_out(
-                applier, meant, Outcomes(), keep=None, dry_run=dry_run, yes=yes, as_json=as_json
-            )
+        with opened(settings, state, command=command_name, audit=audit_of(settings)) as (desk, applier):
+            meant = [
+                Decided(proposal=seen.offer.record.id, path=seen.offer.path, state=seen.review.state)
+                for seen in find(state.database, _selection(paths))
+                if seen.waits
+            ]
+            status = carry_out(applier, desk, meant, Outcomes(), dry_run=dry_run, yes=yes, as_json=as_json)
         raise typer.Exit(status)
 
     return group
@@ -311,17 +313,22 @@ def conduct_apply(
     # What becomes of the photos is told in the same file, behind what was proposed for them.
     with opened(settings, state, command=command, audit=AuditLog(single(jsonl))) as (desk, applier):
         outcomes = Outcomes()
-        lines = {
-            line.seen.offer.record.id: line
-            for line in proposals_in(state.database, jsonl, problem=outcomes.problems.append)
-        }
-        outcomes.settled = sum(line.seen.done for line in lines.values())
-        meant = [line.seen for line in lines.values() if line.seen.waits]
-
-        def keep(seen: Seen) -> None:
-            desk.keep(seen, lines[seen.offer.record.id].fresh)
-
-        return carry_out(applier, meant, outcomes, keep=keep, dry_run=dry_run, yes=yes, as_json=as_json)
+        meant: dict[str, Decided] = {}
+        settled: set[str] = set()
+        for line in proposals_in(state.database, jsonl, problem=outcomes.problems.append):
+            seen = line.seen
+            proposal = seen.offer.record.id
+            if seen.done:
+                settled.add(proposal)
+            elif seen.waits:
+                state_then = seen.review.state
+                meant[proposal] = Decided(
+                    proposal=proposal, path=seen.offer.path, state=state_then, fresh=line.fresh
+                )
+        outcomes.settled = len(settled)
+        return carry_out(
+            applier, desk, list(meant.values()), outcomes, dry_run=dry_run, yes=yes, as_json=as_json
+        )
 
 
 @contextmanager
@@ -367,12 +374,22 @@ class Outcomes:
         }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decided(Value):
+    """One photo that is to be dealt with; its proposal is read when its turn comes, as there may be many."""
+
+    proposal: str  # id of its record
+    path: Path
+    state: State
+    fresh: tuple[Decision, ...] = ()  # decisions that are to be kept before they are carried out
+
+
 def carry_out(
     applier: Applier,
-    meant: Sequence[Seen],
+    desk: Desk,
+    meant: Sequence[Decided],
     outcomes: Outcomes,
     *,
-    keep: Callable[[Seen], None] | None,
     dry_run: bool,
     yes: bool,
     as_json: bool,
@@ -381,16 +398,16 @@ def carry_out(
 
     Args:
         applier: what writes.
-        meant: proposals that are decided.
+        desk: what keeps decisions.
+        meant: photos that are decided.
         outcomes: what is known of those that are not among them.
-        keep: keeps the decisions about a photo before they are carried out; None: they are kept already.
         dry_run: only look.
         yes: do not ask.
         as_json: print JSON.
     """
     done = not dry_run and bool(meant)
     if done and not yes:
-        kinds = Counter(seen.review.state for seen in meant)
+        kinds = Counter(one.state for one in meant)
         typer.echo(f"{_photos(len(meant))}: {_kinds(kinds)}.", err=True)
         for problem in outcomes.problems[:PROBLEMS_SHOWN]:
             typer.echo(one_line(problem), err=True)
@@ -400,7 +417,7 @@ def carry_out(
             meant = ()
     stop = Stop()
     with stop.listening():
-        _each(applier, meant, outcomes, keep=keep if done else None, done=done, stop=stop)
+        _each(applier, desk, meant, outcomes, done=done, stop=stop)
     if as_json:
         typer.echo(json.dumps(outcomes.to_json(done=done), indent=2))
     else:
@@ -412,25 +429,19 @@ def carry_out(
 
 
 def _each(
-    applier: Applier,
-    meant: Sequence[Seen],
-    outcomes: Outcomes,
-    *,
-    keep: Callable[[Seen], None] | None,
-    done: bool,
-    stop: Stop,
+    applier: Applier, desk: Desk, meant: Sequence[Decided], outcomes: Outcomes, *, done: bool, stop: Stop
 ) -> None:
     """Deal with one photo after another; what befalls one is told, and the others go on."""
-    for number, seen in enumerate(meant):
-        path = seen.offer.path
+    for number, decided in enumerate(meant):
+        path = decided.path
         if stop.asked:
             outcomes.stopped, outcomes.left = INTERRUPTED, len(meant) - number
             break
         try:
+            seen = desk.by_id(decided.proposal).with_decisions(decided.fresh)
             effect = applier.effect(seen)
-            if keep is not None:
-                keep(seen)
             if done:
+                desk.keep(seen, decided.fresh)
                 outcomes.photos.append((effect.photo.path, applier.carry_out(effect).outcome.value))
             else:
                 writes = effect.plan is not None and bool(effect.plan.writes)

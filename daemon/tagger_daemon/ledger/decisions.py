@@ -14,12 +14,12 @@ from tagger_daemon.model import Decision, Outcome, Part, Record, Verdict
 SETTLED = frozenset({Outcome.WRITTEN, Outcome.UNCHANGED, Outcome.REFUSED})
 
 
-def decide(db: sqlite3.Connection, proposal: Record, decisions: Iterable[tuple[str, Decision]]) -> int:
+def decide(db: sqlite3.Connection, proposal: str, decisions: Iterable[tuple[str, Decision]]) -> int:
     """Keep decisions about a proposal, each in the place of an earlier one about the same part.
 
     Args:
         db: inside a transaction.
-        proposal: as it was read; about one that was settled meanwhile nothing is kept.
+        proposal: id of its record; about one that was settled meanwhile nothing is kept.
         decisions: each with its keyword as it is compared, "" for none.
 
     Returns:
@@ -30,7 +30,7 @@ def decide(db: sqlite3.Connection, proposal: Record, decisions: Iterable[tuple[s
         "SELECT id, content_hash, ?, ?, ?, ?, ? FROM open_proposal WHERE id = ?"
     )
     return sum(
-        db.execute(statement, (one.part, word, one.verdict, one.word, one.text, proposal.id)).rowcount
+        db.execute(statement, (one.part, word, one.verdict, one.word, one.text, proposal)).rowcount
         for word, one in decisions
     )
 
@@ -44,10 +44,15 @@ def decisions_about(db: sqlite3.Connection, proposal: str) -> tuple[Decision, ..
     )
 
 
-def forget(db: sqlite3.Connection, proposal: Record) -> None:
+def forget(db: sqlite3.Connection, proposal: str, content_hash: str) -> None:
     """Take back all decisions about a proposal, and the refusal of its picture."""
-    db.execute("DELETE FROM decision WHERE proposal = ?", (proposal.id,))
-    db.execute("DELETE FROM refused WHERE content_hash = ?", (proposal.content_hash,))
+    db.execute("DELETE FROM decision WHERE proposal = ?", (proposal,))
+    db.execute("DELETE FROM refused WHERE content_hash = ?", (content_hash,))
+
+
+def is_open(db: sqlite3.Connection, proposal: str) -> bool:
+    """Tell whether nothing was settled about a proposal."""
+    return db.execute("SELECT 1 FROM open_proposal WHERE id = ?", (proposal,)).fetchone() is not None
 
 
 def settle(db: sqlite3.Connection, record: Record) -> None:

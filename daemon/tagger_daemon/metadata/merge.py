@@ -8,6 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tagger_daemon.metadata.fields import LONGEST_IIM_KEYWORD, clean_line, cut_bytes, without_controls
 from tagger_daemon.model import Value
@@ -105,6 +106,7 @@ def spelling(word: str) -> str:
     return unicodedata.normalize("NFC", " ".join(word.split()))
 
 
+@lru_cache(maxsize=1 << 14)  # a library has some thousand keywords, and each of them on many photos
 def key(word: str) -> str:
     """Return what two spellings of one keyword have in common."""
     return unicodedata.normalize("NFC", " ".join(without_controls(word).split()).casefold())

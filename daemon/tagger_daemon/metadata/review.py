@@ -258,9 +258,13 @@ def _names(record: Record) -> dict[Stage, tuple[str, ...]]:
         if name != _WRITER and proposed is not None:
             answers = {stage: str(getattr(record.answers, stage.value) or "") for stage in _TEXTS}
             usual = Stage.DESCRIPTION if place.lines else Stage.CAPTION
-            stage = next((stage for stage in _TEXTS if place.fit(answers[stage]) == proposed), usual)
+            stage = next((stage for stage in _TEXTS if _gives(place, answers[stage], proposed)), usual)
             found[stage] = (*found[stage], name)
     return {stage: names for stage, names in found.items() if names}
+
+
+def _gives(place: fields.TextField, answer: str, proposed: object) -> bool:
+    return answer == proposed or place.fit(answer) == proposed
 
 
 def _said(record: Record, stage: Stage, names: Sequence[str]) -> str:

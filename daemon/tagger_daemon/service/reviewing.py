@@ -176,15 +176,28 @@ class Desk:
         """
         return one(self._database.path, path)
 
+    def by_id(self, proposal: str) -> Seen:
+        """Return the proposal of this id, whatever became of it.
+
+        Raises:
+            ReviewRefused: there is none.
+        """
+        with self._database.transaction() as db:
+            offer = proposals.offer(db, proposal)
+        if offer is None:
+            raise ReviewRefused("this state directory knows no such proposal")
+        return _seen(offer)
+
     def decide(self, selection: Selection, order: Order) -> int:
         """Keep what a person says about all photos that are meant: about all, or about none.
 
         Returns:
             About how many photos something was kept.
         """
-        orders = list(self._orders(selection, order))
+        # No more than ids and decisions: there may be very many.
+        orders = [(seen.offer.record.id, made) for seen, made in self._orders(selection, order)]
         with self._database.transaction():
-            return sum(self.keep(seen, made) for seen, made in orders)
+            return sum(self._keep(proposal, made) for proposal, made in orders)
 
     def count(self, selection: Selection, order: Order) -> int:
         """Say about how many photos `decide` would keep something."""
@@ -198,9 +211,11 @@ class Desk:
 
     def keep(self, seen: Seen, made: Iterable[Decision]) -> bool:
         """Keep decisions about one proposal; False: it was settled meanwhile."""
+        return self._keep(seen.offer.record.id, made)
+
+    def _keep(self, proposal: str, made: Iterable[Decision]) -> bool:
         with self._database.transaction() as db:
-            rows = [(key(one.word), one) for one in made]
-            return decided.decide(db, seen.offer.record, rows) > 0
+            return decided.decide(db, proposal, [(key(one.word), one) for one in made]) > 0
 
     def edit(self, seen: Seen, texts: Iterable[tuple[Part, str]], words: Iterable[str]) -> Seen:
         """Put a person's words into a proposal: texts in place of the models', and more keywords.
@@ -222,16 +237,22 @@ class Desk:
         Returns:
             For how many photos.
         """
-        meant = [seen for seen in self.find(selection) if seen.review.begun or seen.offer.refused_at]
+        meant = [
+            (
+                seen.offer.record.id,
+                seen.offer.record.content_hash or "",
+                seen.offer.path,
+                is_unchanged(seen.offer),
+            )
+            for seen in self.find(selection)
+            if seen.review.begun or seen.offer.refused_at
+        ]
         with self._database.transaction() as db:
             again: set[Path] = set()
-            for seen in meant:
-                record = seen.offer.record
-                decided.forget(db, record)
-                still = proposals.offer(db, record.id)
-                if still is None or still.settled or not is_unchanged(seen.offer):
-                    content = record.content_hash or ""
-                    again |= {seen.offer.path, *records.places_of(db, content)}
+            for proposal, content, path, unchanged in meant:
+                decided.forget(db, proposal, content)
+                if not unchanged or not decided.is_open(db, proposal):
+                    again |= {path, *records.places_of(db, content)}
             self._backlog.reopen(sorted(again), now=now_ms())
         return len(meant)
 
