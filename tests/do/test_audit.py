@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -367,3 +369,31 @@ def test_a_page_does_not_take_a_folders_place(tmp_path: Path) -> None:
         write_page(tmp_path / "page.md", "text")
 
     assert [path.name for path in tmp_path.iterdir()] == ["page.md"]
+
+
+APPENDING = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from test_audit import a_record
+from tagger_daemon.reports.audit import AuditLog, single
+log = AuditLog(single(Path(sys.argv[1])))
+words = "word " * 4000
+with ThreadPoolExecutor(8) as threads:
+    ids = [f"{sys.argv[2]}-{number}" for number in range(60)]
+    list(threads.map(lambda id: log.append(a_record(id=id, description=words)), ids))
+"""
+
+
+def test_threads_and_processes_that_append_at_once_tear_no_line(tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    writers = [
+        subprocess.Popen([sys.executable, "-c", APPENDING, str(file), name], env=environ) for name in "ab"
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    lines = file.read_bytes().split(b"\n")
+    assert lines.pop() == b""
+    assert sorted(json.loads(line)["id"] for line in lines) == sorted(
+        f"{name}-{number}" for name in "ab" for number in range(60)
+    )

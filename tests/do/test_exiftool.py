@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from support.metadata_files import draw
+from support.running import wait_until
 from tagger_daemon.errors import ConfigurationError, ExiftoolDied, WriteRefused
 from tagger_daemon.metadata import exiftool as exiftool_module
 from tagger_daemon.metadata.exiftool import ExifTool, path_argument
@@ -173,3 +176,16 @@ def test_it_is_renewed_after_so_many_tasks(
         exiftool.ask("-s", photo)
         pids.append(exiftool.pid)
     assert pids[0] == pids[1] != pids[2] == pids[3]
+
+
+def test_it_ends_by_itself_once_whoever_started_it_was_killed(photo: bytes) -> None:
+    code = (
+        "import sys, time; from tagger_daemon.metadata.exiftool import ExifTool; tool = ExifTool(); "
+        "tool.ask('-s', sys.argv[1].encode()); print(tool.pid, flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, photo], stdout=subprocess.PIPE) as starter:
+        assert starter.stdout is not None
+        exiftool = Path(f"/proc/{int(starter.stdout.readline())}")
+        assert exiftool.exists()
+        starter.kill()
+    wait_until(lambda: not exiftool.exists(), "exiftool has ended")

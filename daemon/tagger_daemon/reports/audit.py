@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import mmap
 import os
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,7 @@ class AuditLog:
 
     def __init__(self, place: Callable[[Record], Path]) -> None:
         self._place = place
+        self._alone = threading.Lock()  # half of another's line must not be taken for one that was torn
 
     def append(self, record: Record) -> None:
         """Add one record's line; it is on the disk when this returns.
@@ -51,11 +55,12 @@ class AuditLog:
         line = audit_line(record)
         path = self._place(record)
         with _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as descriptor:
-            end = os.fstat(descriptor).st_size
-            if end and os.pread(descriptor, 1, end - 1) != b"\n":
-                line = b"\n" + line
-            if os.write(descriptor, line) < len(line):
-                raise FolderUnavailable(f"the disk of {path.parent} is full: the audit cannot be written")
+            with self._alone, _locked(descriptor):
+                end = os.fstat(descriptor).st_size
+                if end and os.pread(descriptor, 1, end - 1) != b"\n":
+                    line = b"\n" + line
+                if os.write(descriptor, line) < len(line):
+                    raise FolderUnavailable(f"the disk of {path.parent} is full: the audit cannot be written")
             os.fsync(descriptor)
             if not end:
                 _sync_folder(path.parent)
@@ -76,6 +81,21 @@ class AuditLog:
                     return False
                 start, stop = lines.rfind(b"\n", 0, at) + 1, lines.find(b"\n", at)
                 return _is_whole(lines[start:stop] if stop >= 0 else lines[start:])
+
+
+@contextmanager
+def _locked(descriptor: int) -> Iterator[None]:
+    """Keep other processes from appending meanwhile, as the daemon and a review may do to one file."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):  # some network shares know no locks
+            raise
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # where there was no lock; closing the file lets go of one anyway
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def audit_line(record: Record) -> bytes:
