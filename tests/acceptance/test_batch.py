@@ -72,29 +72,20 @@ def test_a_run_describes_a_folder_and_says_what_became_of_it(house: House, serve
     assert "caption" in done.stdout
     assert "tokens in" in done.stdout
     summary = (house.root / "outputs/summaries/personal_tagger_summary.md").read_text()
-    assert all(photo.name in summary for photo in photos[:3])
+    assert "6 photos finished: 6 got new metadata" in summary
 
 
-def test_the_root_invocation_is_the_run(house: House, server: ModelServer) -> None:
-    house.draw(2)
-    assert house.batch("run", "-i", "inbox", "--json").returncode == 0
-    again = house.batch("-i", "inbox", "--json")
-    assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout)["found"] == 2
-    assert len(server.chat_requests) == 6
-
-
-def test_the_same_command_again_asks_nobody_about_photos_that_are_done(
+def test_the_bare_command_is_the_run_and_again_asks_nobody_about_photos_that_are_done(
     house: House, server: ModelServer
 ) -> None:
-    house.draw(5)
-    assert house.batch("-i", "inbox").returncode == 0
+    house.draw(3)
+    assert house.batch("run", "-i", "inbox", "--json").returncode == 0
     before = (contents(house.inbox), lines(house))
     again = house.batch("-i", "inbox")
     assert again.returncode == 0, again.stderr
-    assert len(server.chat_requests) == 15
+    assert len(server.chat_requests) == 9
     assert (contents(house.inbox), lines(house)) == before
-    assert "5 done by earlier runs" in again.stdout
+    assert "3 done by earlier runs" in again.stdout
 
 
 def test_photos_that_carry_words_already_cost_no_request(house: House, server: ModelServer) -> None:
@@ -143,6 +134,8 @@ def test_without_metadata_the_words_are_in_the_audit_alone(house: House, server:
     assert [line["outcome"] for line in lines(house)] == ["recorded"] * 2
     assert all(line["caption"] and line["keywords"] and line["description"] for line in lines(house))
 
+    for photo in photos:
+        photo.chmod(0o644)
     assert house.batch("-i", "inbox").returncode == 0
     assert len(server.chat_requests) == 6
     assert final(house) == {str(photo): "written" for photo in photos}
@@ -303,6 +296,7 @@ def die_after(run: Running, server: ModelServer, *, requests: int) -> None:
     run.kill()
 
 
+@pytest.mark.timeout(400)
 def test_five_hundred_photos_killed_ten_times_are_each_described_once(
     house: House, server: ModelServer
 ) -> None:
@@ -310,9 +304,9 @@ def test_five_hundred_photos_killed_ten_times_are_each_described_once(
     database = house.state / "batch" / "tagger.sqlite3"
     for kill in range(10):
         with house.spawn_batch("-i", "inbox", "--skip-preflight") as run:
-            die_after(run, server, requests=40 + 7 * kill)
+            die_after(run, server, requests=110 + 7 * kill)
     assert database.exists()
-    done = house.batch("-i", "inbox")
+    done = house.batch("-i", "inbox", patience=200)
     assert done.returncode == 0, done.stderr
 
     assert final(house) == {str(photo): "written" for photo in photos}

@@ -112,7 +112,9 @@ class House:
         command = [str(Path(sys.executable).with_name("imageworks-personal-tagger")), *arguments]
         return [*command, "--config", str(self.config)]
 
-    def batch(self, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
+    def batch(
+        self, *arguments: str, said: str = "", patience: float = 2 * PATIENCE
+    ) -> subprocess.CompletedProcess[str]:
         """Run an `imageworks-personal-tagger` command to its end, in this house's folder."""
         return subprocess.run(
             self.batch_command(*arguments),
@@ -120,7 +122,7 @@ class House:
             capture_output=True,
             text=True,
             check=False,
-            timeout=2 * PATIENCE,
+            timeout=patience,
             env=self._env(),
             cwd=self.root,
         )
