@@ -75,6 +75,7 @@ class Case:
     seconds: float  # of one request
     slots: int  # requests at once
     start: int  # requests at once that we began with; the server's places or fewer
+    most: int  # requests at once that we allowed ourselves
     photos: float  # finished a second
     limit: float  # the server's own
     ratio: float
@@ -116,8 +117,8 @@ def run(arguments: argparse.Namespace) -> None:
         return
     print(f"{told(about)}\n")
     if "saturation" in found:
-        print("| s a request | at once | began with | photos/s | limit | ratio | our CPU |")
-        print("|---:|---:|---:|---:|---:|---:|---:|")
+        print("| s a request | at once | began with | at most | photos/s | limit | ratio | our CPU |")
+        print("|---:|---:|---:|---:|---:|---:|---:|---:|")
         for case in found["saturation"]:
             print(f"| {' | '.join(map(str, case.values()))} |")
     if "whole" in found:
@@ -127,10 +128,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def saturation(seconds: float, slots: int) -> Iterator[Case]:
-    """Measure one server: with its number of places known, and found out from 4 on."""
+    """Measure one server: held to its number of places, and with that found out."""
     yield asyncio.run(saturate(seconds, slots, Limits(start=slots, max=slots)))
-    if slots > 4:
-        yield asyncio.run(saturate(seconds, slots, Limits(start=4, max=2 * slots)))
+    yield asyncio.run(saturate(seconds, slots, Limits(start=min(4, slots), max=max(4, 2 * slots))))
 
 
 async def saturate(seconds: float, slots: int, limits: Limits) -> Case:
@@ -185,6 +185,7 @@ async def saturate(seconds: float, slots: int, limits: Limits) -> Case:
         seconds=seconds,
         slots=slots,
         start=limits.start,
+        most=limits.max,
         photos=round(rate, 2),
         limit=round(limit, 2),
         ratio=round(rate / limit, 3),
