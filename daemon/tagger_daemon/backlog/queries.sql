@@ -10,7 +10,7 @@ INSERT INTO folder(path) VALUES (:path) ON CONFLICT(path) DO UPDATE SET watched 
 
 -- name: open_of
 -- The photos of a folder that have a way to go, or were given up.
-SELECT job.id AS id, folder.path AS folder_path, rel FROM job JOIN folder ON folder.id = job.folder_id
+SELECT job.id AS id, folder.path AS folder_path, rel, size, mtime_ns, job.inode AS inode FROM job JOIN folder ON folder.id = job.folder_id
 WHERE folder.path = :path AND state IN ('ready', 'waiting', 'failed');
 
 -- name: leave

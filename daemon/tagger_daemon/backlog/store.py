@@ -150,7 +150,7 @@ class Backlog:
             for folder in folders:
                 db.execute(queries()["watch"], {"path": os.fsencode(folder)})
 
-    def leave_out(self, folder: Path, unwanted: Callable[[Path], bool], *, now: int) -> None:
+    def leave_out(self, folder: Path, unwanted: Callable[[Photo], bool], *, now: int) -> None:
         """Take photos from the queue that are not to be described any more; a scan may find them again.
 
         Args:
@@ -160,7 +160,7 @@ class Backlog:
         """
         with self._database.transaction() as db:
             rows = db.execute(queries()["open_of"], {"path": os.fsencode(folder)}).fetchall()
-            left = [row["id"] for row in rows if unwanted(path_of(row))]
+            left = [row["id"] for row in rows if unwanted(_photo(row))]
             db.executemany(queries()["leave"], [{"id": id_, "now": now} for id_ in left])
 
     def enqueue(self, photos: Sequence[Photo], *, priority: int, now: int) -> int:
@@ -369,9 +369,12 @@ class Backlog:
             ).rowcount
 
     def reopen(self, paths: Iterable[Path], *, now: int) -> int:
-        """Make photos that are done ready again, after all others: they can be described better now."""
+        """Make photos that are done ready again, after all others: they can be described better now.
+
+        Rows of folders that are not watched stay as they are: nobody is to work on them.
+        """
         with self._database.transaction() as db:
-            folders = _folder_ids(db)
+            folders = {path: known for path, known in _folder_ids(db).items() if known[0]}
             rows = [row for path in paths if (row := _row_of(db, path, folders)) is not None]
             values = [{"id": row["id"], "priority": Priority.RENEWAL, "now": now} for row in rows]
             return db.executemany(queries()["reopen_done"], values).rowcount if values else 0
@@ -527,10 +530,9 @@ def _open_rows(db: sqlite3.Connection, folder: Path | None = None) -> tuple[int,
 
 
 def _job(row: sqlite3.Row) -> Job:
-    folder = Path(os.fsdecode(row["folder_path"]))
     return Job(
         id=row["id"],
-        photo=Photo(path=path_of(row), folder=folder, fingerprint=fingerprint_of(row)),
+        photo=_photo(row),
         state=JobState(row["state"]),
         lease=row["lease"] or "",
         generation=row["generation"],
@@ -538,6 +540,11 @@ def _job(row: sqlite3.Row) -> Job:
         draft=draft_from_json(row["draft"]),
         last_error=row["error"],
     )
+
+
+def _photo(row: sqlite3.Row) -> Photo:
+    folder = Path(os.fsdecode(row["folder_path"]))
+    return Photo(path=path_of(row), folder=folder, fingerprint=fingerprint_of(row))
 
 
 def _folder_ids(db: sqlite3.Connection) -> dict[Path, tuple[bool, int]]:

@@ -170,6 +170,7 @@ class Daemon:
         self._renewal = Renewal(
             settings.metadata.mode,
             self._policies.at,
+            takes=self._arrivals.scope.takes,
             database=self.state.database,
             backlog=self._backlog,
             reopened=self._wake_crew,
@@ -241,6 +242,7 @@ class Daemon:
             alone=Pairs().alone,
             run=self.run_id,
             admit=asker.admit,
+            takes=self._arrivals.scope.takes_as,
         )
         return Crew(
             database=self._database,
