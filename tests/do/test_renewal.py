@@ -205,3 +205,29 @@ def test_rows_of_folders_that_are_not_watched_stay_as_they_are(studio: Studio) -
     assert studio.backlog.reopen([path], now=4) == 0
     studio.backlog.watch_only([studio.folder])
     assert studio.backlog.reopen([path], now=4) == 1
+
+
+def test_a_text_that_was_kept_beside_ours_is_replaced_once_texts_of_persons_may_be(studio: Studio) -> None:
+    kept = draw(studio.folder / "kept.jpg", "XMP-dc:Title=Mine", "XMP-xmp:Rating=1").path
+    filled = draw(studio.folder / "filled.jpg", "XMP-xmp:Rating=2").path
+    copy = studio.folder / "copy.jpg"
+    for path in (kept, filled):
+        assert studio.tag(path, SAID, NEW).outcome is Outcome.WRITTEN
+    copy.write_bytes(kept.read_bytes())
+    assert studio.tag(copy, SAID, NEW).outcome is Outcome.SKIPPED
+    overwriting = NEW.evolve(overwrite=True)
+    assert renew(studio, NEW) == []
+    assert renew(studio, overwriting) == ["copy.jpg", "kept.jpg"]
+    for path in (kept, copy):
+        record = studio.tag(path, SAID, overwriting)
+        assert (record.outcome, record.before["XMP-dc:Title"]) == (Outcome.WRITTEN, "Mine")
+    assert renew(studio, overwriting) == []
+    assert studio.tag(kept, SAID, overwriting).outcome is Outcome.SKIPPED
+    assert studio.tag(filled, SAID, overwriting).outcome is Outcome.SKIPPED
+
+
+def test_what_a_person_made_of_our_text_is_the_last_word(studio: Studio) -> None:
+    path = draw(studio.folder / "a.jpg", "XMP-xmp:Rating=1").path
+    studio.tag(path, SAID, NEW)
+    stamp(path, "XMP-dc:Title=Better")
+    assert studio.tag(path, SAID, NEW.evolve(overwrite=True)).outcome is Outcome.SKIPPED

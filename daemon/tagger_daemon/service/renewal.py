@@ -115,4 +115,4 @@ class Renewal:
             return False
         if one.marker is None:
             return policy.overwrite and not one.left_alone
-        return is_stale(one.marker, policy)
+        return is_stale(one.marker, policy) or (policy.overwrite and one.has_persons and not one.left_alone)
