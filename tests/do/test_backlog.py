@@ -354,6 +354,39 @@ def test_crash_suspects_go_last(backlog: Backlog) -> None:
     assert [job.photo.path.name for job in claim(backlog)] == ["fresh.jpg", "suspect.jpg"]
 
 
+def test_a_new_run_tries_what_was_given_up_once_more_after_all_others(backlog: Backlog) -> None:
+    put(backlog, photo("deadly.jpg"))
+    for _ in range(MAX_CRASHES - 1):
+        claim(backlog)
+        assert backlog.recover(now=30, boot="a") == []
+    put(backlog, photo("broken.jpg"))
+    broken, deadly = claim(backlog)
+    backlog.finish(broken, state=JobState.FAILED, fingerprint=broken.photo.fingerprint, now=35, error="bad")
+
+    for size in (20, 30):  # every other run tries it, and dies of it; the run after that tells so
+        backlog.once_more(now=40)
+        assert [job.photo for job in backlog.recover(now=40, boot="a")] == [deadly.photo]
+        (broken,) = claim(backlog)
+        backlog.finish(
+            broken, state=JobState.FAILED, fingerprint=broken.photo.fingerprint, now=45, error="bad"
+        )
+
+        backlog.once_more(now=50)
+        assert backlog.recover(now=50, boot="a") == []
+        put(backlog, photo("fresh.jpg", size=size), priority=Priority.CATCH_UP)
+        fresh, *again = claim(backlog)
+        assert fresh.photo == photo("fresh.jpg", size=size)
+        assert {job.photo for job in again} == {broken.photo, deadly.photo}
+        done(backlog, fresh)
+        backlog.finish(
+            broken := next(job for job in again if job.photo == broken.photo),
+            state=JobState.FAILED,
+            fingerprint=broken.photo.fingerprint,
+            now=55,
+            error="bad",
+        )
+
+
 def test_names_that_are_not_text_survive(backlog: Backlog) -> None:
     odd = photo("caf\udce9 \n{}.jpg", inode=2**64 - 3)
     put(backlog, odd)

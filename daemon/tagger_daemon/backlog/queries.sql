@@ -146,8 +146,8 @@ UPDATE job SET state = 'gone', updated_at = :now
 WHERE folder_id = (SELECT id FROM folder WHERE path = :path) AND rel = :rel AND state = 'failed';
 
 -- name: retry
--- Bring failed rows back, by hand.
-UPDATE job SET state = 'ready', attempts = 0, crashes = 0, due_at = 0, priority = :priority, error = NULL,
+-- Bring failed rows back. What the process died of before keeps its place among the suspects, unless a person asks.
+UPDATE job SET state = 'ready', attempts = 0, crashes = min(crashes, :most_crashes), due_at = 0, priority = :priority, error = NULL,
   error_class = NULL, updated_at = :now
 WHERE state IN ('failed', 'waiting') AND (:prefix IS NULL OR id IN (
   -- Paths are bytes; joined text would be counted in characters.

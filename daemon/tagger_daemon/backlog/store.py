@@ -43,6 +43,7 @@ class Priority:
     CATCH_UP = 0
     RENEWAL = -2  # tagged before, by another model
     HELD_UP = -5  # its folder could not be used: others of that folder may fare better
+    ONCE_MORE = -10  # given up by an earlier run: those go first that may fare better
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -357,13 +358,24 @@ class Backlog:
             )
 
     def retry(self, prefix: Path | None, *, now: int) -> int:
-        """Make failed and waiting photos ready again: all, one file's, or all below a folder."""
+        """Make failed and waiting photos ready again, by hand: all, one file's, or all below a folder."""
+        return self._retry(prefix, Priority.BY_HAND, most_crashes=0, now=now)
+
+    def once_more(self, *, now: int) -> int:
+        """Make failed and waiting photos ready again, after all others: call before `recover`.
+
+        One that the service died of too often gets one try, alone, and is given up if it dies again.
+        """
+        return self._retry(None, Priority.ONCE_MORE, most_crashes=MAX_CRASHES - 1, now=now)
+
+    def _retry(self, prefix: Path | None, priority: int, *, most_crashes: int, now: int) -> int:
         with self._database.transaction() as db:
             return db.execute(
                 queries()["retry"],
                 {
                     "prefix": None if prefix is None else os.fsencode(prefix),
-                    "priority": Priority.BY_HAND,
+                    "priority": priority,
+                    "most_crashes": most_crashes,
                     "now": now,
                 },
             ).rowcount

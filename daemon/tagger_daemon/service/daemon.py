@@ -213,7 +213,10 @@ class Daemon:
 
             if alone:
                 sweep_folders([folder.path for folder in self.settings.folders])
-            take_up(self._database, self._backlog, self._ledger, by_hand=not alone)
+            if self._again:
+                # Before what the last process died of is given up: that is told, and not tried again at once.
+                self._backlog.once_more(now=now_ms())
+            take_up(self._database, self._backlog, self._ledger, run=self.run_id, by_hand=not alone)
             settle_intentions(
                 self._database,
                 self._backlog,
@@ -224,8 +227,6 @@ class Daemon:
                 finished=self._note_finished,
             )
             complete_audit(self._ledger, self._audit, mine=mine)
-            if self._again:
-                self._backlog.retry(None, now=now_ms())
 
     def _make_crew(self, metadata: MetadataStore, preparer: Preparer, asker: Asker) -> Crew:
         settings = self.settings
