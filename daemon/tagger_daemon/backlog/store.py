@@ -174,7 +174,12 @@ class Backlog:
             return sum(
                 db.execute(
                     queries()["enqueue"],
-                    {"priority": priority, "now": now, **photo_columns(photo)},
+                    {
+                        "priority": priority,
+                        "most_crashes": MAX_CRASHES - 1,
+                        "now": now,
+                        **photo_columns(photo),
+                    },
                 ).rowcount
                 for photo in photos
             )
