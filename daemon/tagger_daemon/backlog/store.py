@@ -525,6 +525,11 @@ def is_queued(db: sqlite3.Connection, path: Path) -> bool:
     return _row_of(db, path) is not None
 
 
+def open_and_held(db: sqlite3.Connection) -> tuple[int, int]:
+    """Photos that have a way to go, and how many of these are held; works on a read-only connection too."""
+    return _open_rows(db)
+
+
 def held_rows(db: sqlite3.Connection) -> int:
     """How many photos wait for a photo program; works on a read-only connection too."""
     return _open_rows(db)[1]
