@@ -6,6 +6,7 @@ Every class names exactly one `Fate`; a test fails if one does not.
     ├── ConfigurationError          STOP      the service stops at start, one clear line
     │   └── AlreadyRunning          STOP      with an exit code of its own
     ├── PhotoGone                   DROP      nobody's fault, nothing to do
+    ├── PhotoPassedOver             DROP      queued once, and not what this run is about: never touched
     ├── PhotoChanged                REQUEUE   newer content: start again, no attempt charged
     ├── PhotoHeld                   POSTPONE  a catalogue may hold newer edits: looked at again later
     ├── PhotoUnusable               FAIL      visible at once, never retried by itself
@@ -76,6 +77,12 @@ class AlreadyRunning(ConfigurationError):
 
 class PhotoGone(TaggerError):
     """The photo is no longer there."""
+
+    fate = Fate.DROP
+
+
+class PhotoPassedOver(TaggerError):
+    """The settings do not have this photo worked on now, though it stands in the queue."""
 
     fate = Fate.DROP
 

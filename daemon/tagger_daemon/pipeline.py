@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from tagger_daemon.errors import EmbeddingRefused, PhotoChanged, PhotoGone
+from tagger_daemon.errors import EmbeddingRefused, PhotoChanged, PhotoGone, PhotoPassedOver
 from tagger_daemon.metadata.fields import read_name
 from tagger_daemon.metadata.ownership import judged_by, known, nothing_to_do, still_good, wanted
 from tagger_daemon.metadata.words import persons_words
@@ -103,6 +103,7 @@ class Tools(Value):
     admit: Callable[[Photo, Sequence[Stage]], None] = lambda _photo, _stages: (
         None
     )  # refuses a photo that may not be shown to whom it would have to be
+    takes: Callable[[Photo], bool] = lambda _: True  # whether a queued photo is one that this run is about
 
 
 async def process(job: Job, tools: Tools, steps: Steps) -> Record:
@@ -119,6 +120,8 @@ async def process(job: Job, tools: Tools, steps: Steps) -> Record:
         TaggerError: of any kind but ConfigurationError; its fate says what becomes of the photo.
     """
     photo, policy = job.photo, tools.policy(job.photo)
+    if not tools.takes(photo):
+        raise PhotoPassedOver(f"{photo.path.name} is not among the photos that are to be worked on")
     steps.begin(tools.now(), job.draft)
     with steps("read"):
         await asyncio.to_thread(_check_unchanged, photo, tools)

@@ -277,6 +277,32 @@ def test_a_photo_that_was_gone_comes_back(backlog: Backlog) -> None:
     assert len(claim(backlog)) == 1
 
 
+def test_what_is_left_out_by_one_run_keeps_its_answers_for_the_next(backlog: Backlog) -> None:
+    put(backlog, photo("same.jpg"), photo("changed.jpg"), photo("named.jpg"))
+    answered = Draft(caption="A wall.")
+    for job in claim(backlog):
+        backlog.save_draft(job, answered, now=11)
+        backlog.put_back(job, Decision(state=JobState.WAITING, delay=0, attempts=1), now=12, error="e")
+    backlog.leave_out(FOLDER, lambda one: one.path.name != "named.jpg", now=13)
+    (named,) = claim(backlog)
+    assert (named.photo.path.name, named.draft) == ("named.jpg", answered)
+
+    assert put(backlog, photo("same.jpg"), photo("changed.jpg", size=11), photo("named.jpg")) == 2
+    assert {job.photo.path.name: (job.draft, job.attempts) for job in claim(backlog)} == {
+        "same.jpg": (answered, 0),
+        "changed.jpg": (Draft(), 0),
+    }
+
+
+def test_a_photo_that_was_left_out_under_suspicion_is_still_alone(backlog: Backlog) -> None:
+    put(backlog, photo("a.jpg"), photo("b.jpg"))
+    claim(backlog)
+    backlog.recover(now=30, boot="a")
+    backlog.leave_out(FOLDER, lambda _: True, now=31)
+    put(backlog, photo("a.jpg"), photo("b.jpg"))
+    assert len(claim(backlog)) == 1
+
+
 def test_urgent_photos_go_first(backlog: Backlog) -> None:
     put(backlog, photo("old.jpg"), priority=Priority.CATCH_UP)
     put(backlog, photo("new.jpg"), priority=Priority.ARRIVAL)
@@ -352,6 +378,39 @@ def test_crash_suspects_go_last(backlog: Backlog) -> None:
     backlog.recover(now=30, boot="a")
     put(backlog, photo("fresh.jpg"), priority=Priority.CATCH_UP)
     assert [job.photo.path.name for job in claim(backlog)] == ["fresh.jpg", "suspect.jpg"]
+
+
+def test_a_new_run_tries_what_was_given_up_once_more_after_all_others(backlog: Backlog) -> None:
+    put(backlog, photo("deadly.jpg"))
+    for _ in range(MAX_CRASHES - 1):
+        claim(backlog)
+        assert backlog.recover(now=30, boot="a") == []
+    put(backlog, photo("broken.jpg"))
+    broken, deadly = claim(backlog)
+    backlog.finish(broken, state=JobState.FAILED, fingerprint=broken.photo.fingerprint, now=35, error="bad")
+
+    for size in (20, 30):  # every other run tries it, and dies of it; the run after that tells so
+        backlog.once_more(now=40)
+        assert [job.photo for job in backlog.recover(now=40, boot="a")] == [deadly.photo]
+        (broken,) = claim(backlog)
+        backlog.finish(
+            broken, state=JobState.FAILED, fingerprint=broken.photo.fingerprint, now=45, error="bad"
+        )
+
+        backlog.once_more(now=50)
+        assert backlog.recover(now=50, boot="a") == []
+        put(backlog, photo("fresh.jpg", size=size), priority=Priority.CATCH_UP)
+        fresh, *again = claim(backlog)
+        assert fresh.photo == photo("fresh.jpg", size=size)
+        assert {job.photo for job in again} == {broken.photo, deadly.photo}
+        done(backlog, fresh)
+        backlog.finish(
+            broken := next(job for job in again if job.photo == broken.photo),
+            state=JobState.FAILED,
+            fingerprint=broken.photo.fingerprint,
+            now=55,
+            error="bad",
+        )
 
 
 def test_names_that_are_not_text_survive(backlog: Backlog) -> None:

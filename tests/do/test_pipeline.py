@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,13 @@ from support.metadata_files import (
     tell,
 )
 from support.unprivileged import run_unprivileged
-from tagger_daemon.errors import FolderUnavailable, ReplyRefused, VerificationFailed, WriteRefused
+from tagger_daemon.errors import (
+    FolderUnavailable,
+    PhotoPassedOver,
+    ReplyRefused,
+    VerificationFailed,
+    WriteRefused,
+)
 from tagger_daemon.intake.probe import look
 from tagger_daemon.metadata import apply
 from tagger_daemon.metadata.sidecar import EMPTY
@@ -63,6 +69,7 @@ class Journey:
     intended: list[Record] = field(default_factory=list)
     policy: Policy = field(default_factory=policy)
     memory: Memory = field(default_factory=Memory)
+    takes: Callable[[Photo], bool] = lambda _: True
 
     def walk(self, photo: Photo, draft: Draft | None = None) -> Record:
         return self.go(a_job(photo, draft or Draft()), Steps())
@@ -80,6 +87,7 @@ class Journey:
             policy=lambda _: self.policy,
             alone=Pairs().alone,
             run="1",
+            takes=self.takes,
         )
         return asyncio.run(process(job, tools, steps))
 
@@ -125,6 +133,17 @@ def test_a_photo_is_read_asked_about_and_written(tmp_path: Path, store: Metadata
     again = Journey(store)
     assert again.walk(photo_at(photo.path)).outcome is Outcome.SKIPPED
     assert again.asked == []
+
+
+def test_a_queued_photo_that_the_run_is_not_about_is_not_touched(
+    tmp_path: Path, store: MetadataStore
+) -> None:
+    photo, journey = draw(tmp_path / "photo.jpg"), Journey(store, takes=lambda _: False)
+    before = photo.path.read_bytes()
+    for draft in (Draft(), Draft(caption="A dog.", keywords=("dog",), description="A dog.")):
+        with pytest.raises(PhotoPassedOver):
+            journey.walk(photo, draft)
+    assert (journey.asked, journey.intended, photo.path.read_bytes()) == ([], [], before)
 
 
 def test_the_record_of_a_photo_that_is_given_up_has_the_answers_that_it_got(

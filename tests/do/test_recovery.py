@@ -138,10 +138,10 @@ def test_a_photo_that_has_gone_meanwhile_keeps_its_intention(scene: Scene) -> No
 
 def test_what_the_service_died_of_too_often_is_failed_where_a_person_sees_it(scene: Scene) -> None:
     for _ in range(MAX_CRASHES):
-        take_up(scene.database, scene.backlog, scene.ledger)
+        take_up(scene.database, scene.backlog, scene.ledger, run="7")
         scene.backlog.claim(limit=1, now=70, lease_ms=1000)
     (record,) = scene.ledger.unaudited()
-    assert (record.outcome, record.photo) == (Outcome.FAILED, scene.photo)
+    assert (record.outcome, record.photo, record.run) == (Outcome.FAILED, scene.photo, "7")
     assert "died 3 times" in (record.reason or "")
     assert scene.backlog.open_rows() == 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,10 +35,20 @@ def studio(tmp_path: Path, metadata: MetadataStore) -> Iterator[Studio]:
         yield opened
 
 
-def renew(studio: Studio, policy: Policy, backlog: Backlog | None = None, **folders: Policy) -> list[str]:
+def renew(
+    studio: Studio,
+    policy: Policy,
+    backlog: Backlog | None = None,
+    takes: Callable[[Path], bool] = lambda _: True,
+    **folders: Policy,
+) -> list[str]:
     """Look through everything as at a start, and return which photos are ready then.
 
     Args:
+        studio: where they are.
+        policy: what may be written.
+        backlog: where they are made ready, if not the studio's.
+        takes: which of them are to be worked on.
         folders: names of folders whose photos have another policy.
     """
     others = {studio.folder / name: other for name, other in folders.items()}
@@ -47,6 +57,7 @@ def renew(studio: Studio, policy: Policy, backlog: Backlog | None = None, **fold
         part = Renewal(
             policy.mode,
             lambda path: others.get(path.parent, policy),
+            takes=takes,
             database=studio.database.path,
             backlog=backlog or studio.backlog,
             reopened=lambda: woken.append(True),
@@ -172,3 +183,51 @@ def test_a_state_that_cannot_be_written_now_is_waited_for(
             return super().reopen(*args, **options)  # type: ignore[arg-type]
 
     assert renew(studio, NEW, Full(studio.database)) == ["a.jpg"]
+
+
+def test_only_what_the_run_is_about_is_queued(studio: Studio) -> None:
+    for name in ("named.jpg", "other.jpg"):
+        studio.tag(draw(studio.folder / name, f"XMP-dc:Source={name}").path, *OLD)
+        studio.tag(draw(studio.folder / f"told-{name}", "XMP-xmp:Rating=1").path, SAID, NEW)
+    propose = NEW.evolve(mode=Mode.PROPOSE)
+    for number, name in enumerate(("p-named.jpg", "p-other.jpg")):
+        path = draw(studio.folder / name).path
+        Image.new("RGB", (9, 9), (number, 0, 0)).save(path)
+        assert studio.tag(path, SAID, propose).outcome is Outcome.PROPOSED
+    named = renew(studio, NEW, takes=lambda path: path.stem.endswith("named"))
+    assert named == ["named.jpg", "p-named.jpg"]
+
+
+def test_rows_of_folders_that_are_not_watched_stay_as_they_are(studio: Studio) -> None:
+    path = draw(studio.folder / "a.jpg").path
+    studio.tag(path, *OLD)
+    studio.backlog.watch_only([studio.folder / "elsewhere"])
+    assert studio.backlog.reopen([path], now=4) == 0
+    studio.backlog.watch_only([studio.folder])
+    assert studio.backlog.reopen([path], now=4) == 1
+
+
+def test_a_text_that_was_kept_beside_ours_is_replaced_once_texts_of_persons_may_be(studio: Studio) -> None:
+    kept = draw(studio.folder / "kept.jpg", "XMP-dc:Title=Mine", "XMP-xmp:Rating=1").path
+    filled = draw(studio.folder / "filled.jpg", "XMP-xmp:Rating=2").path
+    copy = studio.folder / "copy.jpg"
+    for path in (kept, filled):
+        assert studio.tag(path, SAID, NEW).outcome is Outcome.WRITTEN
+    copy.write_bytes(kept.read_bytes())
+    assert studio.tag(copy, SAID, NEW).outcome is Outcome.SKIPPED
+    overwriting = NEW.evolve(overwrite=True)
+    assert renew(studio, NEW) == []
+    assert renew(studio, overwriting) == ["copy.jpg", "kept.jpg"]
+    for path in (kept, copy):
+        record = studio.tag(path, SAID, overwriting)
+        assert (record.outcome, record.before["XMP-dc:Title"]) == (Outcome.WRITTEN, "Mine")
+    assert renew(studio, overwriting) == []
+    assert studio.tag(kept, SAID, overwriting).outcome is Outcome.SKIPPED
+    assert studio.tag(filled, SAID, overwriting).outcome is Outcome.SKIPPED
+
+
+def test_what_a_person_made_of_our_text_is_the_last_word(studio: Studio) -> None:
+    path = draw(studio.folder / "a.jpg", "XMP-xmp:Rating=1").path
+    studio.tag(path, SAID, NEW)
+    stamp(path, "XMP-dc:Title=Better")
+    assert studio.tag(path, SAID, NEW.evolve(overwrite=True)).outcome is Outcome.SKIPPED

@@ -10,24 +10,28 @@ INSERT INTO folder(path) VALUES (:path) ON CONFLICT(path) DO UPDATE SET watched 
 
 -- name: open_of
 -- The photos of a folder that have a way to go, or were given up.
-SELECT job.id AS id, folder.path AS folder_path, rel FROM job JOIN folder ON folder.id = job.folder_id
+SELECT job.id AS id, folder.path AS folder_path, rel, size, mtime_ns, job.inode AS inode FROM job JOIN folder ON folder.id = job.folder_id
 WHERE folder.path = :path AND state IN ('ready', 'waiting', 'failed');
 
 -- name: leave
--- It is not to be described: as if it were not there.
+-- It is not to be described: as if it were not there. Its answers are kept for a run that is about it.
 UPDATE job SET state = 'gone', lease = NULL, updated_at = :now WHERE id = :id AND state IN ('ready', 'waiting', 'failed');
 
 -- name: enqueue
 -- A settled file: new, or with other content than we know. Work on an older content is void, its draft too.
--- A row that is running keeps its lease; its holder finds out by the generation.
+-- A row that is running keeps its lease; its holder finds out by the generation. What was gone, or left out, and is
+-- there again as it was, goes on where it stood: with its answers, and under suspicion if it was.
 INSERT INTO job(folder_id, rel, state, priority, size, mtime_ns, inode, created_at, updated_at)
 VALUES ((SELECT id FROM folder WHERE path = :folder), :rel, 'ready', :priority, :size, :mtime_ns, :inode, :now, :now)
 ON CONFLICT(folder_id, rel) DO UPDATE SET
   size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
   state = CASE state WHEN 'running' THEN 'running' ELSE 'ready' END,
   priority = excluded.priority, generation = generation + 1,
-  attempts = 0, crashes = 0, due_at = 0, draft = NULL, error = NULL, error_class = NULL,
-  updated_at = excluded.updated_at
+  attempts = 0, due_at = 0, error = NULL, error_class = NULL, updated_at = excluded.updated_at,
+  crashes = CASE WHEN (job.size, job.mtime_ns, job.inode) IS (excluded.size, excluded.mtime_ns, excluded.inode)
+    THEN min(crashes, :most_crashes) ELSE 0 END,
+  draft = CASE WHEN (job.size, job.mtime_ns, job.inode) IS (excluded.size, excluded.mtime_ns, excluded.inode)
+    THEN draft END
 WHERE (job.size, job.mtime_ns, job.inode) IS NOT (excluded.size, excluded.mtime_ns, excluded.inode)
    OR job.state = 'gone';
 
@@ -80,7 +84,7 @@ SELECT lease FROM job WHERE id = :id;
 -- The journey is over. Not when the file changed meanwhile by another hand than ours: see `reopen`.
 UPDATE job SET
   state = :state, error = :error, error_class = :error_class, attempts = :attempts,
-  size = :size, mtime_ns = :mtime_ns, inode = :inode, draft = CASE WHEN :state = 'failed' THEN draft END,
+  size = :size, mtime_ns = :mtime_ns, inode = :inode, draft = CASE WHEN :state IN ('failed', 'gone') THEN draft END,
   crashes = 0, lease = NULL, lease_until = NULL, lease_generation = NULL, updated_at = :now
 WHERE id = :id AND lease = :lease AND state = 'running'
   AND (generation = :generation OR (size, mtime_ns, inode) IS (:size, :mtime_ns, :inode));
@@ -146,8 +150,8 @@ UPDATE job SET state = 'gone', updated_at = :now
 WHERE folder_id = (SELECT id FROM folder WHERE path = :path) AND rel = :rel AND state = 'failed';
 
 -- name: retry
--- Bring failed rows back, by hand.
-UPDATE job SET state = 'ready', attempts = 0, crashes = 0, due_at = 0, priority = :priority, error = NULL,
+-- Bring failed rows back. What the process died of before keeps its place among the suspects, unless a person asks.
+UPDATE job SET state = 'ready', attempts = 0, crashes = min(crashes, :most_crashes), due_at = 0, priority = :priority, error = NULL,
   error_class = NULL, updated_at = :now
 WHERE state IN ('failed', 'waiting') AND (:prefix IS NULL OR id IN (
   -- Paths are bytes; joined text would be counted in characters.

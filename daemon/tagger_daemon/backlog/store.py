@@ -43,6 +43,7 @@ class Priority:
     CATCH_UP = 0
     RENEWAL = -2  # tagged before, by another model
     HELD_UP = -5  # its folder could not be used: others of that folder may fare better
+    ONCE_MORE = -10  # given up by an earlier run: those go first that may fare better
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,7 +151,7 @@ class Backlog:
             for folder in folders:
                 db.execute(queries()["watch"], {"path": os.fsencode(folder)})
 
-    def leave_out(self, folder: Path, unwanted: Callable[[Path], bool], *, now: int) -> None:
+    def leave_out(self, folder: Path, unwanted: Callable[[Photo], bool], *, now: int) -> None:
         """Take photos from the queue that are not to be described any more; a scan may find them again.
 
         Args:
@@ -160,7 +161,7 @@ class Backlog:
         """
         with self._database.transaction() as db:
             rows = db.execute(queries()["open_of"], {"path": os.fsencode(folder)}).fetchall()
-            left = [row["id"] for row in rows if unwanted(path_of(row))]
+            left = [row["id"] for row in rows if unwanted(_photo(row))]
             db.executemany(queries()["leave"], [{"id": id_, "now": now} for id_ in left])
 
     def enqueue(self, photos: Sequence[Photo], *, priority: int, now: int) -> int:
@@ -173,7 +174,12 @@ class Backlog:
             return sum(
                 db.execute(
                     queries()["enqueue"],
-                    {"priority": priority, "now": now, **photo_columns(photo)},
+                    {
+                        "priority": priority,
+                        "most_crashes": MAX_CRASHES - 1,
+                        "now": now,
+                        **photo_columns(photo),
+                    },
                 ).rowcount
                 for photo in photos
             )
@@ -357,21 +363,35 @@ class Backlog:
             )
 
     def retry(self, prefix: Path | None, *, now: int) -> int:
-        """Make failed and waiting photos ready again: all, one file's, or all below a folder."""
+        """Make failed and waiting photos ready again, by hand: all, one file's, or all below a folder."""
+        return self._retry(prefix, Priority.BY_HAND, most_crashes=0, now=now)
+
+    def once_more(self, *, now: int) -> int:
+        """Make failed and waiting photos ready again, after all others: call before `recover`.
+
+        One that the service died of too often gets one try, alone, and is given up if it dies again.
+        """
+        return self._retry(None, Priority.ONCE_MORE, most_crashes=MAX_CRASHES - 1, now=now)
+
+    def _retry(self, prefix: Path | None, priority: int, *, most_crashes: int, now: int) -> int:
         with self._database.transaction() as db:
             return db.execute(
                 queries()["retry"],
                 {
                     "prefix": None if prefix is None else os.fsencode(prefix),
-                    "priority": Priority.BY_HAND,
+                    "priority": priority,
+                    "most_crashes": most_crashes,
                     "now": now,
                 },
             ).rowcount
 
     def reopen(self, paths: Iterable[Path], *, now: int) -> int:
-        """Make photos that are done ready again, after all others: they can be described better now."""
+        """Make photos that are done ready again, after all others: they can be described better now.
+
+        Rows of folders that are not watched stay as they are: nobody is to work on them.
+        """
         with self._database.transaction() as db:
-            folders = _folder_ids(db)
+            folders = {path: known for path, known in _folder_ids(db).items() if known[0]}
             rows = [row for path in paths if (row := _row_of(db, path, folders)) is not None]
             values = [{"id": row["id"], "priority": Priority.RENEWAL, "now": now} for row in rows]
             return db.executemany(queries()["reopen_done"], values).rowcount if values else 0
@@ -505,6 +525,11 @@ def is_queued(db: sqlite3.Connection, path: Path) -> bool:
     return _row_of(db, path) is not None
 
 
+def open_and_held(db: sqlite3.Connection) -> tuple[int, int]:
+    """Photos that have a way to go, and how many of these are held; works on a read-only connection too."""
+    return _open_rows(db)
+
+
 def held_rows(db: sqlite3.Connection) -> int:
     """How many photos wait for a photo program; works on a read-only connection too."""
     return _open_rows(db)[1]
@@ -527,10 +552,9 @@ def _open_rows(db: sqlite3.Connection, folder: Path | None = None) -> tuple[int,
 
 
 def _job(row: sqlite3.Row) -> Job:
-    folder = Path(os.fsdecode(row["folder_path"]))
     return Job(
         id=row["id"],
-        photo=Photo(path=path_of(row), folder=folder, fingerprint=fingerprint_of(row)),
+        photo=_photo(row),
         state=JobState(row["state"]),
         lease=row["lease"] or "",
         generation=row["generation"],
@@ -538,6 +562,11 @@ def _job(row: sqlite3.Row) -> Job:
         draft=draft_from_json(row["draft"]),
         last_error=row["error"],
     )
+
+
+def _photo(row: sqlite3.Row) -> Photo:
+    folder = Path(os.fsdecode(row["folder_path"]))
+    return Photo(path=path_of(row), folder=folder, fingerprint=fingerprint_of(row))
 
 
 def _folder_ids(db: sqlite3.Connection) -> dict[Path, tuple[bool, int]]:

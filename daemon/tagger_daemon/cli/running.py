@@ -24,6 +24,7 @@ from tagger_daemon.service.clock import local_now
 from tagger_daemon.service.daemon import Daemon
 from tagger_daemon.service.parts import cast
 from tagger_daemon.service.reporting import make_batch_page
+from tagger_daemon.service.scope import Scope
 from tagger_daemon.service.snapshot import Snapshot
 from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.settings import Loaded
@@ -98,6 +99,7 @@ def _run(batch: Batch, found: int, *, screen: Console, show: bool) -> Result:
             db,
             batch.summary,
             inputs=batch.inputs,
+            takes=Scope.of(settings).takes,
             now=local_now(),
             dry_run=settings.dry_run,
             no_meta=settings.no_meta,

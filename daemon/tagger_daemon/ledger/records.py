@@ -225,6 +225,7 @@ class Tagged(Value):
     marker: Marker | None  # what it said then; None: none of our words stood there
     judged: str  # by which models and prompts it was measured then
     left_alone: bool = False  # a person took our words back, or refused them
+    has_persons: bool = False  # texts of a person's may stand beside ours: some stayed, or nobody compared
 
 
 def tagged_photos(db: sqlite3.Connection, *, after: Path | None, limit: int) -> list[Tagged]:
@@ -240,7 +241,8 @@ def tagged_photos(db: sqlite3.Connection, *, after: Path | None, limit: int) -> 
         "CASE WHEN content_hash IN (SELECT content_hash FROM undone) THEN NULL "
         "ELSE json_extract(body, '$.marker') END AS marker, "
         "content_hash IN (SELECT content_hash FROM undone UNION SELECT content_hash FROM refused) "
-        "AS left_alone FROM record WHERE rowid IN "
+        "AS left_alone, outcome = ? OR EXISTS (SELECT 1 FROM json_each(body, '$.kept') "
+        "WHERE json_extract(value, '$.field') <> 'Keywords') AS has_persons FROM record WHERE rowid IN "
         "(SELECT max(rowid) FROM record WHERE path > ? AND stands = 1 AND outcome NOT IN (?, ?, ?) "
         "GROUP BY path ORDER BY path LIMIT ?) ORDER BY path"
     )
@@ -251,8 +253,9 @@ def tagged_photos(db: sqlite3.Connection, *, after: Path | None, limit: int) -> 
             marker=Marker.from_plain(json.loads(row["marker"])) if row["marker"] else None,
             judged=row["judged"] or "",
             left_alone=bool(row["left_alone"]),
+            has_persons=bool(row["has_persons"]),
         )
-        for row in db.execute(query, (start, Outcome.FAILED, *UNWRITTEN, limit))
+        for row in db.execute(query, (Outcome.SKIPPED, start, Outcome.FAILED, *UNWRITTEN, limit))
     ]
 
 

@@ -120,7 +120,7 @@ def nothing_to_do(existing: Existing, memory: Memory, policy: Policy) -> str | N
         return "a review of it is under way"
     marker = existing.marker
     if marker is not None:
-        if policy.mode is Mode.REFRESH and is_stale(marker, policy):
+        if policy.mode is Mode.REFRESH and (is_stale(marker, policy) or _replaces_persons(existing, policy)):
             return None
         day = marker.written_at[:10]
         return f"already tagged by tagger-daemon on {day}" if day else "already tagged by tagger-daemon"
@@ -151,6 +151,19 @@ def writable(name: str, existing: Existing, policy: Policy) -> bool:
             return policy.overwrite and name != "CaptionWriter"
         case Owner.REMOVED:
             return False
+
+
+def _replaces_persons(existing: Existing, policy: Policy) -> bool:
+    """Tell whether a person's text stands beside words of ours, and is to be replaced as these were not to.
+
+    Of ours that a person changed this is not said: that photo was done, and the person had the last word.
+    """
+    return any(
+        owner(TEXT_FIELDS[name], existing.texts.get(name), existing.marker) is Owner.HUMAN
+        and writable(name, existing, policy)
+        for stage in (Stage.CAPTION, Stage.DESCRIPTION)
+        for name in policy.fields.get(stage, ())
+    )
 
 
 def _recognised(existing: Existing, marker: Marker, places: frozenset[Path]) -> bool:

@@ -38,6 +38,8 @@ def render_batch(
     *,
     inputs: Sequence[Path],
     now: str,
+    left: int = 0,
+    held: int = 0,
     dry_run: bool = False,
     no_meta: bool = False,
 ) -> str:
@@ -48,6 +50,8 @@ def render_batch(
             are summed up.
         inputs: the folders and files that the run was about, absolute.
         now: when the page is made, as it shall be read.
+        left: photos that have a way to go; some may have a record of an earlier run.
+        held: photos that wait for a photo program, and are not among those that are left.
         dry_run: the run only made proposals.
         no_meta: the run was not to write metadata.
     """
@@ -61,6 +65,7 @@ def render_batch(
         "*A run without metadata: it wrote nothing into photos.*" if no_meta else "",
         section("Inputs", [f"- {plain(str(path))}" for path in inputs]),
         sentence(summary.count) if summary.count.total() else "No photo there was finished yet.",
+        section("Left", _left_lines(left, held)),
         section("Totals", totals(summary.count)),
         section("Stages", summary.stage_lines()),
         section("Models", summary.models.lines()),
@@ -70,6 +75,13 @@ def render_batch(
         section("Skipped", summary.skips.lines(names=False)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _left_lines(left: int, held: int) -> list[str]:
+    lines = [f"- {photos(left)} not finished; the same command goes on with what is left"] if left else []
+    if held:
+        lines.append(f"- {photos(held)} not touched: a photo program may have newer edits")
+    return lines
 
 
 @dataclass(slots=True)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 from loguru import logger
@@ -20,6 +19,7 @@ from tagger_daemon.intake.settle import Look, SettleTracker
 from tagger_daemon.intake.watch import Watcher
 from tagger_daemon.model import Photo
 from tagger_daemon.service.clock import now_ms
+from tagger_daemon.service.scope import Scope
 from tagger_daemon.settings import FolderSettings, IntakeSettings
 
 #: Seconds between two looks at what is settling.
@@ -58,6 +58,7 @@ class Arrivals:
         self._backlog = backlog
         self._arrived = arrived
         self._eligibility = Eligibility(intake.ignore, extensions=extensions)
+        self.scope = Scope(folders, self._eligibility)
         self._tracker = SettleTracker(intake.settle_seconds)
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -89,7 +90,10 @@ class Arrivals:
         await asyncio.to_thread(self._backlog.watch_only, list(self._folders))
         for folder in self._folders.values():
             await asyncio.to_thread(
-                self._backlog.leave_out, folder.path, partial(self._passes_over, folder), now=now_ms()
+                self._backlog.leave_out,
+                folder.path,
+                lambda photo: not self.scope.takes_as(photo),
+                now=now_ms(),
             )
         self.rescan()
         self._take_events()
@@ -167,7 +171,8 @@ class Arrivals:
 
     async def _scan(self, where: Path) -> None:
         """Read one folder; what is unknown begins to settle."""
-        folder = self._folder_of(where)
+        folder = self.scope.folder_of(where)
+        assert folder is not None  # what is dirty is a watch folder, or below one
         try:
             unknown = await asyncio.to_thread(self._unknown_in, folder, where)
         except FolderUnavailable as error:
@@ -245,25 +250,16 @@ class Arrivals:
             if path not in still:
                 self._tracker.touch(path, time.monotonic())
                 continue
+            folder = self.scope.folder_of(path)
+            if folder is None or not self.scope.takes(path):
+                continue  # asked for by its name, and no photo that is to be worked on
             priority = Priority.CATCH_UP if path in self._from_scan else Priority.ARRIVAL
-            photos[priority].append(self._photo(self._folder_of(path).path, path, seen))
+            photos[priority].append(self._photo(folder.path, path, seen))
         for priority, group in photos.items():
             taken = await asyncio.to_thread(self._backlog.enqueue, group, priority=priority, now=now_ms())
             if taken:
                 self._arrived()
         self._from_scan.difference_update(path for path, _ in ready)
-
-    def _passes_over(self, folder: FolderSettings, path: Path) -> bool:
-        """Tell whether the settings leave a queued photo out, as they may not have done before."""
-        return (
-            (path.parent != folder.path and not folder.recursive)
-            or (bool(folder.only) and path.name not in folder.only)
-            or not self._eligibility.photo(path.name)
-        )
-
-    def _folder_of(self, path: Path) -> FolderSettings:
-        """The watch folder that a path is under; folders never overlap, the settings see to that."""
-        return next(self._folders[parent] for parent in (path, *path.parents) if parent in self._folders)
 
     @staticmethod
     def _photo(folder: Path, path: Path, seen: Look) -> Photo:

@@ -170,6 +170,7 @@ class Daemon:
         self._renewal = Renewal(
             settings.metadata.mode,
             self._policies.at,
+            takes=self._arrivals.scope.takes,
             database=self.state.database,
             backlog=self._backlog,
             reopened=self._wake_crew,
@@ -212,7 +213,10 @@ class Daemon:
 
             if alone:
                 sweep_folders([folder.path for folder in self.settings.folders])
-            take_up(self._database, self._backlog, self._ledger, by_hand=not alone)
+            if self._again:
+                # Before what the last process died of is given up: that is told, and not tried again at once.
+                self._backlog.once_more(now=now_ms())
+            take_up(self._database, self._backlog, self._ledger, run=self.run_id, by_hand=not alone)
             settle_intentions(
                 self._database,
                 self._backlog,
@@ -223,8 +227,6 @@ class Daemon:
                 finished=self._note_finished,
             )
             complete_audit(self._ledger, self._audit, mine=mine)
-            if self._again:
-                self._backlog.retry(None, now=now_ms())
 
     def _make_crew(self, metadata: MetadataStore, preparer: Preparer, asker: Asker) -> Crew:
         settings = self.settings
@@ -241,6 +243,7 @@ class Daemon:
             alone=Pairs().alone,
             run=self.run_id,
             admit=asker.admit,
+            takes=self._arrivals.scope.takes_as,
         )
         return Crew(
             database=self._database,

@@ -21,16 +21,18 @@ from tagger_daemon.reports.audit import AuditLog
 from tagger_daemon.service.clock import boot_id, local_now, now_ms
 
 
-def take_up(database: Database, backlog: Backlog, ledger: Ledger, *, by_hand: bool = False) -> None:
+def take_up(database: Database, backlog: Backlog, ledger: Ledger, *, run: str, by_hand: bool = False) -> None:
     """Hand what was being worked on back to the queue; what we died of too often is failed, visibly.
 
-    `by_hand`: an `undo` or a review is at work, and keeps what it holds.
+    `run` is the one that finds out. `by_hand`: an `undo` or a review is at work, and keeps what it holds.
     """
     with database.transaction():
         for job in backlog.recover(now=now_ms(), boot=boot_id(), by_hand=by_hand):
             logger.warning("{}: failed: {}", job.photo.path, CRASHED)
             ledger.add(
-                failed_record(job, now=local_now(), reason=CRASHED, attempts=job.attempts, steps=Steps())
+                failed_record(
+                    job, now=local_now(), reason=CRASHED, attempts=job.attempts, steps=Steps(), run=run
+                )
             )
 
 

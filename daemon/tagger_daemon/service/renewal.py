@@ -33,6 +33,7 @@ class Renewal:
         mode: Mode,
         policy_at: Callable[[Path], Policy],
         *,
+        takes: Callable[[Path], bool],
         database: Path,
         backlog: Backlog,
         reopened: Callable[[], None],
@@ -42,12 +43,15 @@ class Renewal:
         Args:
             mode: what may be done to photos that have words already.
             policy_at: what may be written into the photo of this path, and who would be asked now.
+            takes: whether the photo of this path is among those that are to be worked on: the ledger knows of
+                others, of earlier runs and of folders that are no longer watched.
             database: the state database, which is read by a connection of its own.
             backlog: where photos are made ready again.
             reopened: called when there is something new in it.
         """
         self._mode = mode
         self._policy_at = policy_at
+        self._takes = takes
         self._database = database
         self._backlog = backlog
         self._reopened = reopened
@@ -89,7 +93,7 @@ class Renewal:
         """
         with read_only(self._database) as db:
             photos = records.unwritten_photos(db, after=after, limit=BATCH)
-        meant = [path for path, outcome in photos if self._goes_further(path, outcome)]
+        meant = [path for path, outcome in photos if self._takes(path) and self._goes_further(path, outcome)]
         return (photos[-1][0] if photos else None), meant
 
     def _goes_further(self, path: Path, outcome: Outcome) -> bool:
@@ -100,7 +104,7 @@ class Renewal:
         """Return those of the next photos whose words are stale, and the last one that was looked at."""
         with read_only(self._database) as db:
             tagged = records.tagged_photos(db, after=after, limit=BATCH)
-        stale = [one.path for one in tagged if self._is_stale(one)]
+        stale = [one.path for one in tagged if self._takes(one.path) and self._is_stale(one)]
         return (tagged[-1].path if tagged else None), stale
 
     def _is_stale(self, one: records.Tagged) -> bool:
@@ -111,4 +115,4 @@ class Renewal:
             return False
         if one.marker is None:
             return policy.overwrite and not one.left_alone
-        return is_stale(one.marker, policy)
+        return is_stale(one.marker, policy) or (policy.overwrite and one.has_persons and not one.left_alone)

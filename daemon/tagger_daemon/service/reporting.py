@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 
@@ -40,16 +40,20 @@ def make_batch_page(
     page: Path,
     *,
     inputs: Sequence[Path],
+    takes: Callable[[Path], bool],
     now: datetime,
     dry_run: bool = False,
     no_meta: bool = False,
 ) -> None:
-    """Write the page about all photos at or below the inputs, as each stands in the ledger now.
+    """Write the page about the photos of the inputs, as each stands in the ledger now.
+
+    Photos that are no longer there are not among them.
 
     Args:
         db: a connection, that may be a read-only one.
         page: where the page goes; an earlier one is replaced.
         inputs: folders and files, absolute.
+        takes: whether the run was about the photo of this path; other photos may lie below the inputs.
         now: local time, with zone.
         dry_run: the run only made proposals.
         no_meta: the run was not to write metadata.
@@ -57,11 +61,30 @@ def make_batch_page(
     Raises:
         FolderUnavailable: the disk is full or read-only, or the page's folder cannot be used.
     """
+    found = (
+        record
+        for record in records.newest_below(db, inputs)
+        if takes(record.photo.path) and _is_there(record.photo.path)
+    )
+    left, held = store.open_and_held(db)
     text = render_batch(
-        records.newest_below(db, inputs),
+        found,
         inputs=inputs,
         now=now.isoformat(sep=" ", timespec="seconds"),
+        left=left - held,
+        held=held,
         dry_run=dry_run,
         no_meta=no_meta,
     )
     write_page(page, text)
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether a file is there; one that may not be looked at is."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
