@@ -211,7 +211,7 @@ class Daemon:
                 return alone or not is_by_hand(record)
 
             if alone:
-                sweep_folders([folder.path for folder in self.settings.folders])
+                sweep_folders(self.settings.folders, now=now_ms())
             take_up(self._database, self._backlog, self._ledger, by_hand=not alone)
             settle_intentions(
                 self._database,
