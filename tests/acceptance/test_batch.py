@@ -100,6 +100,21 @@ def test_the_same_command_again_asks_nobody_about_photos_that_are_done(
     assert "5 done by earlier runs" in again.stdout
 
 
+def test_what_a_run_wrote_can_be_taken_back_by_its_name(house: House) -> None:
+    (photo,) = house.draw(1)
+    untouched = read_tags([photo])
+    run = house.batch("-i", "inbox").stdout.split("The run:")[1].split()[0]
+    assert read_tags([photo]) != untouched
+
+    taken = house.batch("undo", "--run", run, "--yes")
+    assert taken.returncode == 0, taken.stderr
+    assert read_tags([photo]) == untouched
+    assert [line["outcome"] for line in lines(house)] == ["written", "undone"]
+    assert house.batch("retry", "--undone").stdout == (
+        "1 photo is queued again; the next run over their folders takes them.\n"
+    )
+
+
 def test_photos_that_carry_words_already_cost_no_request(house: House, server: ModelServer) -> None:
     photos = house.draw(3)
     assert house.batch("-i", "inbox").returncode == 0
