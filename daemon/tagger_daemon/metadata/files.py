@@ -116,9 +116,7 @@ def check_replaceable(target: Path, status: os.stat_result, *, allow_hard_links:
     if not stat.S_ISREG(status.st_mode):
         raise WriteRefused(f"{target.name} is not a regular file")
     if not status.st_mode & 0o222 or not os.access(target, os.W_OK):
-        raise WriteRefused(
-            f"{target.name} is write-protected; allow writing to it, then `tagger-daemon retry`"
-        )
+        raise WriteRefused(f"{target.name} is write-protected; allow writing to it, then `retry`")
     if status.st_nlink > 1 and not allow_hard_links:
         raise WriteRefused(
             f"{target.name} has {status.st_nlink} names (hard links), and only one would get the words; "

@@ -320,7 +320,8 @@ class Daemon:
             f"{stage} by {' or else '.join(entry.name for entry in chain)}"
             for stage, chain in self._cast.chains.items()
         )
-        return f"watching {folders}; {entries}; state in {self.state.root}; this is run {self.run_id}"
+        at_what = "going once through" if self._once else "watching"
+        return f"{at_what} {folders}; {entries}; state in {self.state.root}; this is run {self.run_id}"
 
     async def _models(self) -> None:
         """Have the servers started that are ours to start, then look at every endpoint."""
