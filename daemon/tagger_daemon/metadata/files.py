@@ -113,6 +113,19 @@ def check_replaceable(target: Path, status: os.stat_result, *, allow_hard_links:
         FolderUnavailable: as `check_folder`.
     """
     check_folder(target.parent, status.st_size)
+    check_file(target, status, allow_hard_links=allow_hard_links)
+    if not is_own(status):  # only trying tells, on network shares
+        with temporary_copy(target) as trial:
+            trial.touch(mode=0o600, exist_ok=False)
+            _keep_owner(trial, target, status)
+
+
+def check_file(target: Path, status: os.stat_result, *, allow_hard_links: bool) -> None:
+    """Make sure that nothing about a file itself forbids to replace it; neither folder nor owner count.
+
+    Raises:
+        WriteRefused: it is write-protected, has a second name, or is no regular file.
+    """
     if not stat.S_ISREG(status.st_mode):
         raise WriteRefused(f"{target.name} is not a regular file")
     if not status.st_mode & 0o222 or not os.access(target, os.W_OK):
@@ -122,10 +135,11 @@ def check_replaceable(target: Path, status: os.stat_result, *, allow_hard_links:
             f"{target.name} has {status.st_nlink} names (hard links), and only one would get the words; "
             "allow_hard_links = true writes all the same"
         )
-    if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):  # only trying tells, on network shares
-        with temporary_copy(target) as trial:
-            trial.touch(mode=0o600, exist_ok=False)
-            _keep_owner(trial, target, status)
+
+
+def is_own(status: os.stat_result) -> bool:
+    """Tell whether a copy of a file belongs to the file's owner by itself."""
+    return (status.st_uid, status.st_gid) == (os.geteuid(), os.getegid())
 
 
 @contextlib.contextmanager
