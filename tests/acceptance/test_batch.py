@@ -54,6 +54,8 @@ def final(house: House) -> dict[str, str]:
 
 def test_a_run_describes_a_folder_and_says_what_became_of_it(house: House, server: ModelServer) -> None:
     photos = house.draw(6)
+    daemons = house.inbox / ".photo-000.jpg.tagger-0123456789ab.jpg"  # which is at work there too
+    daemons.touch()
     done = house.batch("-i", "inbox")
 
     assert done.returncode == 0, done.stderr
@@ -73,6 +75,7 @@ def test_a_run_describes_a_folder_and_says_what_became_of_it(house: House, serve
     assert "tokens in" in done.stdout
     summary = (house.root / "outputs/summaries/personal_tagger_summary.md").read_text()
     assert "6 photos finished: 6 got new metadata" in summary
+    assert daemons.exists()
 
 
 def test_the_bare_command_is_the_run_and_again_asks_nobody_about_photos_that_are_done(
@@ -86,6 +89,21 @@ def test_the_bare_command_is_the_run_and_again_asks_nobody_about_photos_that_are
     assert len(server.chat_requests) == 9
     assert (contents(house.inbox), lines(house)) == before
     assert "3 done by earlier runs" in again.stdout
+
+
+def test_what_a_run_wrote_can_be_taken_back_by_its_name(house: House) -> None:
+    (photo,) = house.draw(1)
+    untouched = read_tags([photo])
+    run = house.batch("-i", "inbox").stdout.split("The run:")[1].split()[0]
+    assert read_tags([photo]) != untouched
+
+    taken = house.batch("undo", "--run", run, "--yes")
+    assert taken.returncode == 0, taken.stderr
+    assert read_tags([photo]) == untouched
+    assert [line["outcome"] for line in lines(house)] == ["written", "undone"]
+    assert house.batch("retry", "--undone").stdout == (
+        "1 photo is queued again; the next run over their folders takes them.\n"
+    )
 
 
 def test_photos_that_carry_words_already_cost_no_request(house: House, server: ModelServer) -> None:

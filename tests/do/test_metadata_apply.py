@@ -25,7 +25,7 @@ from tagger_daemon.errors import (
     WriteRefused,
 )
 from tagger_daemon.metadata.exiftool import Answer, ExifTool
-from tagger_daemon.metadata.files import publish_new, sweep
+from tagger_daemon.metadata.files import publish_new, sweep, sweep_beside, temporary_copy
 from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.store import MetadataStore
@@ -489,5 +489,18 @@ def test_copies_of_interrupted_writes_are_swept_and_nothing_else(tmp_path: Path)
     ours.parent.mkdir()
     for path in (ours, tmp_path / "IMG.jpg", tmp_path / ".IMG.tagger-notes.jpg"):
         path.write_text("x")
-    assert sweep(tmp_path) == (ours,)
+    in_hand = ours.stat().st_ctime  # as one that another process is making
+    assert sweep(tmp_path, recursive=True, before=in_hand) == ()
+    assert sweep(tmp_path, recursive=False, before=in_hand + 1) == ()
+    assert sweep(tmp_path, recursive=True, before=in_hand + 1) == (ours,)
     assert sorted(path.name for path in tmp_path.rglob("*.jpg")) == [".IMG.tagger-notes.jpg", "IMG.jpg"]
+
+
+@pytest.mark.parametrize("name", ["IMG.jpg", f"{'x' * 60}1.jpg", "100%1.jpg"])
+def test_the_copies_of_one_file_are_told_from_those_of_all_others(tmp_path: Path, name: str) -> None:
+    target, other = tmp_path / name, tmp_path / name.replace(".", "2.")
+    with temporary_copy(target) as copy, temporary_copy(other) as others:
+        copy.touch()
+        others.touch()
+        assert sweep_beside(target) == (copy,)
+        assert list(tmp_path.iterdir()) == [others]

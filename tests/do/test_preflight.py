@@ -464,6 +464,28 @@ def test_photos_that_may_not_be_read_are_told(home: Path) -> None:
     assert (folder.passed, "cannot be read: permission denied" in folder.detail) == (False, True)
 
 
+def test_photos_that_would_be_refused_are_counted(home: Path) -> None:
+    inbox = home / "inbox"
+    (inbox / "c.nef").write_bytes(b"c")
+    (inbox / "c.xmp").write_text("<x/>")
+    (inbox / "c.nef").chmod(0o444)  # its words go beside it
+    (inbox / "d.jpg").hardlink_to(inbox / "b.jpg")
+    none, some, names = found_unprivileged(
+        home,
+        case(metadata={"allow_hard_links": True}),
+        case({"inbox/a.jpg": 0o444, "inbox/c.xmp": 0o444}, metadata={"allow_hard_links": True}),
+        case({"inbox/a.jpg": 0o644, "inbox/c.xmp": 0o644}),
+    )
+    what = f"folder {inbox}"
+    assert (none[what].warns, none[what].detail) == (False, "4 photos, readable and writable")
+    assert (some[what].passed, some[what].warns) == (True, True)
+    assert some[what].detail.startswith(f"4 photos, readable, but 2 cannot be written to: {inbox}/")
+    assert "is write-protected" in some[what].detail
+    assert "allow writing to them" in some[what].remedy
+    assert "but 2 cannot be written to" in names[what].detail
+    assert "2 names (hard links)" in names[what].detail
+
+
 def test_photos_that_are_given_singly_are_looked_for(home: Path) -> None:
     def given(*names: str) -> Finding:
         folders = (FolderSettings(path=home / "inbox", recursive=False, only=names),)

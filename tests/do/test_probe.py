@@ -110,9 +110,7 @@ except PhotoUnreadable as error:
     print(error, being_written(pathlib.Path(sys.argv[1])))
 """
     told = run_unprivileged(program, str(photo))
-    assert told == (
-        "the photo may not be read; allow the service's user to, then `tagger-daemon retry` False\n"
-    )
+    assert told == "the photo may not be read; allow this user to, then `retry` False\n"
 
 
 @pytest.mark.parametrize("mode", ["ab", "r+b"])

@@ -21,7 +21,13 @@ from tagger_daemon.model import Job, Outcome, Photo, Record, WritePlan
 from tagger_daemon.reports.audit import AuditLog, daily
 from tagger_daemon.service.clock import boot_id
 from tagger_daemon.service.handoff import noting
-from tagger_daemon.service.recovery import complete_audit, settle_intentions, take_up
+from tagger_daemon.service.recovery import (
+    ABANDONED,
+    complete_audit,
+    settle_intentions,
+    sweep_folders,
+    take_up,
+)
 from tagger_daemon.settings import FolderSettings
 
 
@@ -124,6 +130,22 @@ def test_a_write_that_did_not_take_place_is_forgotten_and_done_anew(scene: Scene
     assert scene.ledger.unaudited() == scene.ledger.intended() == []
     (job,) = scene.backlog.claim(limit=9, now=100, lease_ms=1000)
     assert job.photo == scene.photo
+
+
+def test_the_copy_of_a_killed_write_is_removed_and_those_of_others_at_work_are_not(scene: Scene) -> None:
+    mine, theirs = (scene.photo.path.with_name(f".{name}.jpg.tagger-0123456789ab.jpg") for name in "ab")
+    mine.touch()
+    theirs.touch()
+    now = theirs.stat().st_ctime_ns // 1_000_000
+    sweep_folders([scene.folder], now=now)
+    scene.start_again()
+    assert (mine.exists(), theirs.exists()) == (False, True)
+
+    later = now + int(ABANDONED * 1000) + 1000
+    sweep_folders([scene.folder.model_copy(update={"only": ("a.jpg",)})], now=later)
+    assert theirs.exists()
+    sweep_folders([scene.folder], now=later)
+    assert not theirs.exists()
 
 
 def test_a_photo_that_has_gone_meanwhile_keeps_its_intention(scene: Scene) -> None:

@@ -89,6 +89,8 @@ def test_a_single_run_is_not_over_while_photos_are_being_moved_on(moving: bool) 
     )
     assert snapshot.is_over is not moving
     assert headline(snapshot) == ("moving photos on" if moving else "watching")
+    assert headline(snapshot, once=True) == ("moving photos on" if moving else "done")
+    assert headline(snapshot.evolve(open_rows=1, moving=False), once=True) == "waiting for a model"
 
 
 def test_what_cannot_be_moved_on_is_shown_with_its_reason_and_the_many_are_counted() -> None:

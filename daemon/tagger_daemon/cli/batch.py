@@ -152,6 +152,8 @@ app.command("list-registry")(shared.list_registry)
 app.command()(shared.profiles)
 app.command()(shared.preview)
 app.command()(apply)
+app.command()(shared.retry_command(batch_settings, idle="the next run over their folders takes them"))
+app.command()(shared.undo_command(BATCH, batch_settings, audit_of))
 app.add_typer(review_group(BATCH, batch_settings, audit_of), name="review")
 config_app.command("show")(with_parameters(config_show, run_options.parameters()))
 

@@ -57,7 +57,7 @@ class Board:
         """Show how it stands."""
         self._bar.update(
             self._task,
-            description=headline(snapshot),
+            description=headline(snapshot, once=True),
             completed=done_of(snapshot, self._found),
             rate=rate_of(snapshot),
         )
@@ -89,7 +89,7 @@ class Lines:
 
     def __call__(self, snapshot: Snapshot) -> None:
         """Tell how it stands, if it is time."""
-        now, head = self._clock(), headline(snapshot)
+        now, head = self._clock(), headline(snapshot, once=True)
         if head == self._headline and now < self._next:
             return
         endpoints = (

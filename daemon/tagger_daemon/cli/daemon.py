@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from datetime import date, datetime
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from tagger_daemon.backlog import store
 from tagger_daemon.cli import logs, shared
 from tagger_daemon.cli import status as status_page
 from tagger_daemon.cli.app import App, start
@@ -20,25 +18,27 @@ from tagger_daemon.cli.exits import DAEMON, Exit
 from tagger_daemon.cli.review import review_group
 from tagger_daemon.cli.shared import ConfigOption, JsonOption, read_settings
 from tagger_daemon.cli.terminal import console
-from tagger_daemon.database import Database, read_only
-from tagger_daemon.ledger import records
+from tagger_daemon.database import read_only
 from tagger_daemon.reports.audit import AuditLog, daily
-from tagger_daemon.service.clock import local_now, now_ms
+from tagger_daemon.service.clock import local_now
 from tagger_daemon.service.reporting import make_page
 from tagger_daemon.service.state import StateDirectory
-from tagger_daemon.settings import Loaded
+from tagger_daemon.settings import Loaded, Settings
 
 app = App(DAEMON, name=DAEMON.name, no_args_is_help=True)
 config_app = App(DAEMON, help="The settings.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
-app.add_typer(
-    review_group(
-        DAEMON,
-        lambda config: _load(config).settings,
-        lambda settings: AuditLog(daily(StateDirectory(root=settings.state_dir).audit)),
-    ),
-    name="review",
-)
+
+
+def _daemon_settings(config: Path | None) -> Settings:
+    return _load(config).settings
+
+
+def _daemon_audit(settings: Settings) -> AuditLog:
+    return AuditLog(daily(StateDirectory(root=settings.state_dir).audit))
+
+
+app.add_typer(review_group(DAEMON, _daemon_settings, _daemon_audit), name="review")
 
 
 def root() -> None:
@@ -135,48 +135,7 @@ def status(
     raise typer.Exit(status_page.exit_status(view))
 
 
-@app.command()
-def retry(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help="Photos or folders; all that failed if none."),
-    ] = None,
-    undone: Annotated[
-        bool, typer.Option("--undone", help="Tag photos again whose words were taken back by `undo`.")
-    ] = False,
-    config: ConfigOption = None,
-) -> None:
-    """Try failed photos again.
-
-    Examples:
-
-      $program retry
-
-      $program retry --undone /photos/inbox/2026-05-01
-
-      $program retry /photos/inbox/2026-05-01 /photos/inbox/a.jpg
-    """
-    from tagger_daemon.service.undoing import release
-
-    state = StateDirectory(root=_load(config).settings.state_dir)
-    if not state.database.exists():
-        typer.echo("Nothing was ever queued here.")
-        return
-    database = Database(state.database, (*store.migrations(), *records.migrations()))
-    try:
-        backlog = store.Backlog(database)
-        # As text: a photo is queued by the name under which its watch folder shows it, links and all.
-        targets = [Path(os.path.normpath(path.absolute())) for path in paths] if paths else [None]
-        if undone:
-            count = sum(release(database, target, now=now_ms()) for target in targets)
-        else:
-            count = sum(backlog.retry(target, now=now_ms()) for target in targets)
-    finally:
-        database.close()
-    running = "" if state.is_held() else "; the daemon is not running, they wait for it"
-    typer.echo(
-        f"{count} {'photo is' if count == 1 else 'photos are'} queued again{running if count else ''}."
-    )
+app.command()(shared.retry_command(_daemon_settings, idle="the daemon is not running, they wait for it"))
 
 
 @app.command()
@@ -215,73 +174,7 @@ def resume(
     drains.resume(_load(config).settings, urls or [])
 
 
-@app.command()
-def undo(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Photos, or folders with all below them.")
-    ] = None,
-    run_id: Annotated[
-        str | None,
-        typer.Option("--run", metavar="ID", help="What one run of the program wrote; `status` names it."),
-    ] = None,
-    day: Annotated[
-        datetime | None,
-        typer.Option(
-            "--day", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="What was written on that day."
-        ),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="What this model wrote: its served name, or the registry's entry.")
-    ] = None,
-    profile: Annotated[str | None, typer.Option(help="What was written with this prompt profile.")] = None,
-    keyword: Annotated[
-        str | None, typer.Option(help="This keyword only; it is never proposed again for these photos.")
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that was ever written.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Take back what was written: former values come back wherever ours still stand.
-
-    What is given narrows it down together. What a person edited since is left alone. It may be done while the
-    service runs. Photos whose words were taken back are not tagged again by themselves; `retry --undone` has
-    them tagged.
-
-    Examples:
-
-      $program undo /photos/2026-05 --dry-run
-
-      $program undo --day 2026-05-01 --model qwen3-vl-8b
-
-      $program undo --run 20260501T093000-1a2b
-
-      $program undo --keyword blue --all --yes
-    """
-    from tagger_daemon.cli import undo as undo_page
-    from tagger_daemon.service.undoing import Selection
-
-    if not any((paths, run_id, day, model, profile, keyword, everything)):
-        raise typer.BadParameter("say what: PATHs, --run, --day, --model, --profile, --keyword or --all")
-    loaded = _load(config)
-    logs.configure("WARNING")
-    state = StateDirectory(root=loaded.settings.state_dir)
-    selection = Selection(
-        paths=frozenset(Path(os.path.normpath(path.absolute())) for path in paths or ()),
-        run=run_id,
-        day=day.date() if day else None,
-        model=model,
-        profile=profile,
-        keyword=keyword,
-    )
-    with undo_page.opened(loaded.settings, state) as undoer:
-        if run_id is not None and (problem := undo_page.unknown_run(state, run_id)):
-            raise typer.BadParameter(problem)
-        status = undo_page.conduct(undoer, selection, dry_run=dry_run, yes=yes, as_json=as_json)
-    raise typer.Exit(status)
+app.command()(shared.undo_command(DAEMON, _daemon_settings, _daemon_audit))
 
 
 @app.command()

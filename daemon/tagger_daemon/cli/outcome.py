@@ -117,6 +117,8 @@ def print_result(out: Console, result: Result, *, output_jsonl: Path, summary: P
     if earlier > 0:
         clauses.append(f"{earlier} done by earlier runs")
     out.print(f"{', '.join(clauses) or 'No photo was found'}.", highlight=False)
+    if result.run:
+        out.print(f"The run:     {result.run}", highlight=False)
     out.print(f"The audit:   {output_jsonl}\nThe summary: {summary}", highlight=False, soft_wrap=True)
     for problem in result.problems:
         out.print(shown(problem), style="yellow", highlight=False)

@@ -24,10 +24,12 @@ from tagger_daemon.errors import (
     ServerMisconfigured,
     ServerUnavailable,
     TaggerError,
+    WriteRefused,
 )
 from tagger_daemon.intake.eligible import Eligibility
 from tagger_daemon.intake.scan import scan
-from tagger_daemon.metadata.files import SPARE, check_open
+from tagger_daemon.metadata.files import SPARE, check_file, check_open, is_own
+from tagger_daemon.metadata.naming import RAW, extension
 from tagger_daemon.model import Mode
 from tagger_daemon.service.parts import Cast, cast, keys_of
 from tagger_daemon.settings import FolderSettings, Settings
@@ -42,6 +44,7 @@ _READ: Final = "mount its disk, correct --input-dir, or give this user the right
 _WRITE: Final = (
     "give this user the right to write there, mount the disk writable, or write nothing (--dry-run)"
 )
+_ALLOW: Final = "allow writing to them, or write nothing (--dry-run)"
 _OUTPUT: Final = "name another file (--output-jsonl, --summary), or give this user the right to write there"
 _STATE: Final = "set state_dir (--state-dir) to a folder on a local disk that this user can write to"
 _ROOM: Final = "delete or move something there, or take another disk"
@@ -74,6 +77,7 @@ class _Survey:
     largest: int = 0  # bytes
     parents: tuple[Path, ...] = ()  # folders that photos are in
     unreadable: tuple[Path, ...] = ()  # photos that this user may not read
+    refused: tuple[str, ...] = ()  # why photos cannot be written to, one each
     unread: tuple[str, ...] = ()  # why parts of it could not be read
     missing: tuple[str, ...] = ()  # names that were given, and are not there
 
@@ -94,7 +98,7 @@ def _local(settings: Settings, outputs: Sequence[Path]) -> list[Finding]:
     largest: dict[Path, int] = {}
     for folder in settings.folders:
         try:
-            survey = _survey(folder, eligibility)
+            survey = _survey(folder, eligibility, settings)
         except FolderUnavailable as error:
             findings.append(failed(f"folder {folder.path}", error, _READ))
         else:
@@ -113,7 +117,7 @@ def _writes(settings: Settings) -> bool:
     return not (settings.dry_run or settings.no_meta or settings.metadata.mode is Mode.PROPOSE)
 
 
-def _survey(folder: FolderSettings, eligibility: Eligibility) -> _Survey:
+def _survey(folder: FolderSettings, eligibility: Eligibility, settings: Settings) -> _Survey:
     """Find what a folder holds; no photo is opened.
 
     Raises:
@@ -124,6 +128,8 @@ def _survey(folder: FolderSettings, eligibility: Eligibility) -> _Survey:
     names: set[str] = set()
     unreadable: list[Path] = []
     unread: list[str] = []
+    refused: list[str] = []
+    writes, links, owners = _writes(settings), settings.metadata.allow_hard_links, _Owners()
     try:
         for path, look in scan(folder, eligibility, report=unread.append):
             count += 1
@@ -133,6 +139,8 @@ def _survey(folder: FolderSettings, eligibility: Eligibility) -> _Survey:
                 names.add(path.name)
             if not os.access(path, os.R_OK):
                 unreadable.append(path)
+            elif writes and (why := _why_refused(path, owners, allow_hard_links=links)):
+                refused.append(why)
     except FolderUnavailable as error:
         raise FolderUnavailable(str(error).replace("the watch folder", "the folder")) from error
     return _Survey(
@@ -140,6 +148,7 @@ def _survey(folder: FolderSettings, eligibility: Eligibility) -> _Survey:
         largest=largest,
         parents=tuple(parents),
         unreadable=tuple(unreadable),
+        refused=tuple(refused),
         unread=tuple(unread),
         missing=tuple(name for name in folder.only if name not in names),
     )
@@ -159,12 +168,58 @@ def _target(folder: FolderSettings, survey: _Survey, *, writes: bool) -> Finding
             more = f" (and {len(shut) - 1} more of its folders)" if len(shut) > 1 else ""
             return failed(what, FolderUnavailable(f"{shut[0][1]}{more}"), _WRITE)
     holds = "1 photo" if survey.photos == 1 else f"{survey.photos} photos"
-    detail = f"{holds}, readable{' and writable' if writes else '; nothing is written'}"
+    state = "; nothing is written" if not writes else "" if survey.refused else " and writable"
+    detail = f"{holds}, readable{state}"
     flaws = [*(f"{path} may not be read" for path in survey.unreadable), *survey.unread]
-    if not flaws:
-        return Finding(what=what, passed=True, detail=detail)
-    more = f" (and {len(flaws) - 1} more)" if len(flaws) > 1 else ""
-    return Finding(what=what, passed=True, warns=True, detail=f"{detail}, but {flaws[0]}{more}", remedy=_READ)
+    remedies = [_READ] if flaws else []
+    if flaws:
+        detail += f", but {flaws[0]}{f' (and {len(flaws) - 1} more)' if len(flaws) > 1 else ''}"
+    if survey.refused:
+        detail += f", but {len(survey.refused)} cannot be written to: {survey.refused[0]}"
+        remedies.append(_ALLOW)
+    return Finding(what=what, passed=True, warns=bool(remedies), detail=detail, remedy="; ".join(remedies))
+
+
+class _Owners:
+    """Knows whether files of a folder may be given to the owners of others; looks once for each."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Path, int, int], bool] = {}
+
+    def keeps(self, folder: Path, status: os.stat_result) -> bool:
+        """Tell whether the copy of a file can be given to the file's owner, by a file without a name.
+
+        Raises:
+            OSError: nothing can be made in the folder.
+        """
+        key = (folder, status.st_uid, status.st_gid)
+        if key not in self._known:
+            with tempfile.TemporaryFile(dir=folder) as trial:
+                try:
+                    os.fchown(trial.fileno(), status.st_uid, status.st_gid)
+                except PermissionError:
+                    self._known[key] = False
+                else:
+                    self._known[key] = True
+        return self._known[key]
+
+
+def _why_refused(photo: Path, owners: _Owners, *, allow_hard_links: bool) -> str:
+    """Return why a photo's words cannot be written into it, or a raw's into its sidecar; "" if they can."""
+    beside = (photo.with_suffix(".xmp"), photo.with_name(f"{photo.name}.xmp"))
+    for path in beside if extension(photo) in RAW else (photo,):
+        try:
+            status = _status(path)
+            if status is None:
+                continue
+            check_file(path, status, allow_hard_links=allow_hard_links)
+            if not is_own(status) and not owners.keeps(path.parent, status):
+                return f"{path} belongs to another user, and its copy could not be given to that one"
+        except WriteRefused as error:
+            return f"{path.parent}/{error}"
+        except OSError:
+            return ""  # the folder's trouble, which is told of the folder
+    return ""
 
 
 def _why_shut(folder: Path) -> str:

@@ -63,7 +63,7 @@ async def run_with_bar(settings: Settings, *, once: bool, level: str) -> None:
         def update(snapshot: Snapshot) -> None:
             bar.update(
                 task,
-                description=headline(snapshot),
+                description=headline(snapshot, once=once),
                 completed=snapshot.finished,
                 total=snapshot.finished + snapshot.open_rows + snapshot.settling,
                 now=escape(_doing(snapshot)),
@@ -73,14 +73,14 @@ async def run_with_bar(settings: Settings, *, once: bool, level: str) -> None:
 
 
 def plain_lines() -> Watcher:
-    """Give a watcher that prints a line whenever something has changed: for logs and pipes."""
+    """Give a watcher of a single run that prints a line whenever something changed: for logs and pipes."""
     last = ""
 
     def watch(snapshot: Snapshot) -> None:
         nonlocal last
         held = f", {snapshot.held} held" if snapshot.held else ""
         to_go = snapshot.open_rows + snapshot.settling
-        line = f"{headline(snapshot)}: {snapshot.finished} done, {to_go} to go{held}"
+        line = f"{headline(snapshot, once=True)}: {snapshot.finished} done, {to_go} to go{held}"
         if line != last:
             print(line, file=sys.stderr, flush=True)
         last = line
@@ -88,15 +88,19 @@ def plain_lines() -> Watcher:
     return watch
 
 
-def headline(snapshot: Snapshot) -> str:
-    """Say in two or three words what the daemon is at."""
+def headline(snapshot: Snapshot, *, once: bool = False) -> str:
+    """Say in two or three words what the daemon is at; `once`: it waits for no new photos."""
     if snapshot.open_rows and not any(endpoint.state in ("up", "trying") for endpoint in snapshot.endpoints):
         return "waiting for a model"
     if snapshot.current:
         return "describing"
     if not snapshot.idle:
         return "reading folders"
-    return "moving photos on" if snapshot.moving else "watching"
+    if snapshot.moving:
+        return "moving photos on"
+    if not once:
+        return "watching"
+    return "waiting" if snapshot.open_rows else "done"
 
 
 def print_outcome(state: StateDirectory) -> Exit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,7 +22,7 @@ from tagger_daemon.cli import logs
 from tagger_daemon.cli.app import App
 from tagger_daemon.cli.editor import EditorFailed, edited
 from tagger_daemon.cli.exits import Exit, Program
-from tagger_daemon.cli.shared import ConfigOption, JsonOption
+from tagger_daemon.cli.shared import AuditOf, ConfigOption, JsonOption, PathsArgument, SettingsOf
 from tagger_daemon.cli.stopping import Stop
 from tagger_daemon.cli.terminal import console, one_line
 from tagger_daemon.database import Database
@@ -49,9 +49,6 @@ from tagger_daemon.settings import Settings
 PROBLEMS_SHOWN = 20
 INTERRUPTED = "interrupted"
 
-SettingsOf = Callable[[Path | None], Settings]
-AuditOf = Callable[[Settings], AuditLog]
-
 
 class Field(StrEnum):
     """The fields as a person names them."""
@@ -67,9 +64,6 @@ class Field(StrEnum):
         return Part.CAPTION if self is Field.TITLE else Part(self.value)
 
 
-PathsArgument = Annotated[
-    list[Path] | None, typer.Argument(metavar="[PATH]...", help="Photos, or folders with all below them.")
-]
 PhotoArgument = Annotated[Path, typer.Argument(metavar="PHOTO", help="One photo.")]
 KeywordOption = Annotated[str | None, typer.Option("--keyword", metavar="WORD", help="A keyword.")]
 FieldOption = Annotated[

@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tagger_daemon.backlog import store
 from tagger_daemon.cli import logs
 from tagger_daemon.cli.exits import Program
 from tagger_daemon.cli.terminal import console
-from tagger_daemon.settings import ENV_PREFIX, Loaded, load
+from tagger_daemon.database import Database
+from tagger_daemon.ledger import records
+from tagger_daemon.reports.audit import AuditLog
+from tagger_daemon.service.clock import now_ms
+from tagger_daemon.service.state import StateDirectory
+from tagger_daemon.settings import ENV_PREFIX, Loaded, Settings, load
 
 ConfigOption = Annotated[
     Path | None,
@@ -25,10 +33,24 @@ ConfigOption = Annotated[
         "else /etc/tagger-daemon/config.toml.",
     ),
 ]
+SettingsOf = Callable[[Path | None], Settings]
+AuditOf = Callable[[Settings], AuditLog]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 RegistryOption = Annotated[
     Path | None, typer.Option("--registry", metavar="PATH", help="Another one than the configuration's.")
 ]
+PathsArgument = Annotated[
+    list[Path] | None, typer.Argument(metavar="[PATH]...", help="Photos, or folders with all below them.")
+]
+RunOption = Annotated[
+    str | None,
+    typer.Option("--run", metavar="ID", help="What one run wrote; for an unknown ID, it lists the last."),
+]
+DayOption = Annotated[
+    datetime | None,
+    typer.Option("--day", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="What was written on that day."),
+]
+ProfileOption = Annotated[str | None, typer.Option(help="What was written with this prompt profile.")]
 
 
 def read_settings(program: Program, config: Path | None, **given: Any) -> Loaded:
@@ -160,6 +182,129 @@ def preview(
     else:
         console().print(preview_page.render(seen, saved))
     raise typer.Exit(preview_page.exit_status(seen))
+
+
+def retry_command(settings_of: SettingsOf, *, idle: str) -> Callable[..., None]:
+    """Return the command that has photos tried again.
+
+    Args:
+        settings_of: as for `undo_command`.
+        idle: what is said of them while nobody works on the state directory.
+    """
+
+    def retry(
+        paths: Annotated[
+            list[Path] | None,
+            typer.Argument(metavar="[PATH]...", help="Photos or folders; all that failed if none."),
+        ] = None,
+        undone: Annotated[
+            bool, typer.Option("--undone", help="Tag photos again whose words were taken back by `undo`.")
+        ] = False,
+        config: ConfigOption = None,
+    ) -> None:
+        """Try failed photos again.
+
+        Examples:
+
+          $program retry
+
+          $program retry --undone /photos/inbox/2026-05-01
+
+          $program retry /photos/inbox/2026-05-01 /photos/inbox/a.jpg
+        """
+        from tagger_daemon.service.undoing import release
+
+        state = StateDirectory(root=settings_of(config).state_dir)
+        if not state.database.exists():
+            typer.echo("Nothing was ever queued here.")
+            return
+        database = Database(state.database, (*store.migrations(), *records.migrations()))
+        try:
+            backlog = store.Backlog(database)
+            # As text: a photo is queued by the name under which its watch folder shows it, links and all.
+            targets = [Path(os.path.normpath(path.absolute())) for path in paths] if paths else [None]
+            if undone:
+                count = sum(release(database, target, now=now_ms()) for target in targets)
+            else:
+                count = sum(backlog.retry(target, now=now_ms()) for target in targets)
+        finally:
+            database.close()
+        running = "" if state.is_held() else f"; {idle}"
+        typer.echo(
+            f"{count} {'photo is' if count == 1 else 'photos are'} queued again{running if count else ''}."
+        )
+
+    return retry
+
+
+def undo_command(program: Program, settings_of: SettingsOf, audit_of: AuditOf) -> Callable[..., None]:
+    """Return the command that takes back what a program wrote.
+
+    Args:
+        program: whose it is.
+        settings_of: gives the settings, and with them the state directory, by what `--config` says.
+        audit_of: gives the file where each end gets its line.
+    """
+    command = f"{program.name} undo"
+
+    def undo(
+        paths: PathsArgument = None,
+        run_id: RunOption = None,
+        day: DayOption = None,
+        model: Annotated[
+            str | None, typer.Option(help="What this model wrote: its served name, or the registry's entry.")
+        ] = None,
+        profile: ProfileOption = None,
+        keyword: Annotated[
+            str | None, typer.Option(help="This keyword only; it is never proposed again for these photos.")
+        ] = None,
+        everything: Annotated[bool, typer.Option("--all", help="All that was ever written.")] = False,
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
+        ] = False,
+        yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+        config: ConfigOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Take back what was written: former values come back wherever ours still stand.
+
+        What is given narrows it down together. What a person edited since is left alone. It may be done while
+        photos are being described. Photos whose words were taken back are not tagged again by themselves;
+        `retry --undone` has them tagged.
+
+        Examples:
+
+          $program undo /photos/2026-05 --dry-run
+
+          $program undo --day 2026-05-01 --model qwen3-vl-8b
+
+          $program undo --run 20260501T093000-1a2b
+
+          $program undo --keyword blue --all --yes
+        """
+        from tagger_daemon.cli import undo as undo_page
+        from tagger_daemon.service.undoing import Selection
+
+        if not any((paths, run_id, day, model, profile, keyword, everything)):
+            raise typer.BadParameter("say what: PATHs, --run, --day, --model, --profile, --keyword or --all")
+        settings = settings_of(config)
+        logs.configure("WARNING")
+        state = StateDirectory(root=settings.state_dir)
+        selection = Selection(
+            paths=frozenset(Path(os.path.normpath(path.absolute())) for path in paths or ()),
+            run=run_id,
+            day=day.date() if day else None,
+            model=model,
+            profile=profile,
+            keyword=keyword,
+        )
+        with undo_page.opened(settings, state, command=command, audit=audit_of(settings)) as undoer:
+            if run_id is not None and (problem := undo_page.unknown_run(state, run_id)):
+                raise typer.BadParameter(problem)
+            status = undo_page.conduct(undoer, selection, dry_run=dry_run, yes=yes, as_json=as_json)
+        raise typer.Exit(status)
+
+    return undo
 
 
 def show_settings(loaded: Loaded, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""`tagger-daemon undo`: shows what it would take back, asks, and takes it back."""
+"""`undo`: shows what it would take back, asks, and takes it back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tagger_daemon.metadata import fields
 from tagger_daemon.metadata.merge import key
 from tagger_daemon.metadata.undo import BOOKKEEPING
 from tagger_daemon.model import NewValue, Value
-from tagger_daemon.reports.audit import AuditLog, daily
+from tagger_daemon.reports.audit import AuditLog
 from tagger_daemon.service import by_hand
 from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.service.undoing import Effect, Found, Selection, Undoer
@@ -89,16 +89,20 @@ class Outlook:
 
 
 @contextmanager
-def opened(settings: Settings, state: StateDirectory) -> Iterator[Undoer]:
+def opened(settings: Settings, state: StateDirectory, *, command: str, audit: AuditLog) -> Iterator[Undoer]:
     """Give what takes back, with a database and an exiftool of its own; the daemon may run meanwhile.
+
+    Args:
+        settings: how metadata is written.
+        state: of what wrote.
+        command: as a person types it, for what is told.
+        audit: where each end gets its line.
 
     Raises:
         StateUnavailable: nothing was ever written here, or another `undo` is at work.
         ConfigurationError: exiftool does not work, or the state belongs to somebody else.
     """
-    with by_hand.opened(
-        settings, state, command="tagger-daemon undo", audit=AuditLog(daily(state.audit))
-    ) as bench:
+    with by_hand.opened(settings, state, command=command, audit=audit) as bench:
         yield Undoer(
             database=bench.database,
             audit=bench.audit,

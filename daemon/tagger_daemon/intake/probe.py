@@ -111,7 +111,5 @@ def _told(path: Path, error: OSError) -> TaggerError:
     if error.errno in _UNAVAILABLE:
         return FolderUnavailable(f"the folder {str(path.parent)!r} does not answer: {reason}")
     if error.errno in (errno.EACCES, errno.EPERM):
-        return PhotoUnreadable(
-            "the photo may not be read; allow the service's user to, then `tagger-daemon retry`"
-        )
+        return PhotoUnreadable("the photo may not be read; allow this user to, then `retry`")
     return PhotoUnreadable(f"the photo cannot be read: {reason}")

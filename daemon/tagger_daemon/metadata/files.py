@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tagger_daemon.errors import FolderUnavailable, PhotoChanged, PhotoGone, WriteRefused
-from tagger_daemon.metadata.naming import is_our_temp, temp_name
+from tagger_daemon.metadata.naming import is_our_temp, is_temp_of, temp_name, temp_token
 from tagger_daemon.model import Fingerprint, Photo
 
 FOLDER_TROUBLE = {
@@ -113,27 +113,39 @@ def check_replaceable(target: Path, status: os.stat_result, *, allow_hard_links:
         FolderUnavailable: as `check_folder`.
     """
     check_folder(target.parent, status.st_size)
-    if not stat.S_ISREG(status.st_mode):
-        raise WriteRefused(f"{target.name} is not a regular file")
-    if not status.st_mode & 0o222 or not os.access(target, os.W_OK):
-        raise WriteRefused(
-            f"{target.name} is write-protected; allow writing to it, then `tagger-daemon retry`"
-        )
-    if status.st_nlink > 1 and not allow_hard_links:
-        raise WriteRefused(
-            f"{target.name} has {status.st_nlink} names (hard links), and only one would get the words; "
-            "allow_hard_links = true writes all the same"
-        )
-    if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):  # only trying tells, on network shares
+    check_file(target, status, allow_hard_links=allow_hard_links)
+    if not is_own(status):  # only trying tells, on network shares
         with temporary_copy(target) as trial:
             trial.touch(mode=0o600, exist_ok=False)
             _keep_owner(trial, target, status)
 
 
+def check_file(target: Path, status: os.stat_result, *, allow_hard_links: bool) -> None:
+    """Make sure that nothing about a file itself forbids to replace it; neither folder nor owner count.
+
+    Raises:
+        WriteRefused: it is write-protected, has a second name, or is no regular file.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise WriteRefused(f"{target.name} is not a regular file")
+    if not status.st_mode & 0o222 or not os.access(target, os.W_OK):
+        raise WriteRefused(f"{target.name} is write-protected; allow writing to it, then `retry`")
+    if status.st_nlink > 1 and not allow_hard_links:
+        raise WriteRefused(
+            f"{target.name} has {status.st_nlink} names (hard links), and only one would get the words; "
+            "allow_hard_links = true writes all the same"
+        )
+
+
+def is_own(status: os.stat_result) -> bool:
+    """Tell whether a copy of a file belongs to the file's owner by itself."""
+    return (status.st_uid, status.st_gid) == (os.geteuid(), os.getegid())
+
+
 @contextlib.contextmanager
 def temporary_copy(target: Path) -> Iterator[Path]:
     """Give the name of a copy to be made beside `target`; what is left of it afterwards is removed."""
-    temp = target.with_name(temp_name(target, secrets.token_hex(6)))
+    temp = target.with_name(temp_name(target, temp_token(target, secrets.token_hex(3))))
     try:
         yield temp
     finally:
@@ -207,33 +219,46 @@ def withdraw(target: Path) -> None:
     flush(target.parent)
 
 
-def sweep(folder: Path) -> tuple[Path, ...]:
-    """Remove the copies that interrupted writes left in a folder and below it, and return their names.
+def sweep(folder: Path, *, recursive: bool, before: float) -> tuple[Path, ...]:
+    """Remove the copies that interrupted writes left in a folder, and return their names.
 
-    To be called before any write starts: copies that are being made look the same.
+    Copies that another process is making look the same, but for their age: young ones are left.
+
+    Args:
+        folder: where they may be.
+        recursive: in the folders below it too.
+        before: seconds since the epoch; what was changed since then is left.
     """
     removed = []
-    for parent, _, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder):
+        if not recursive:
+            folders.clear()
         for name in filter(is_our_temp, names):
             path = Path(parent, name)
-            path.unlink(missing_ok=True)
-            removed.append(path)
+            if _is_older(path, before):
+                path.unlink(missing_ok=True)
+                removed.append(path)
     return tuple(removed)
 
 
 def sweep_beside(target: Path) -> tuple[Path, ...]:
-    """Remove the copies of one file that an interrupted write left, as `sweep` does for folders.
+    """Remove the copies of one file that an interrupted write left, of whatever age, and return their names.
 
-    Long names are cut in those of copies: whose such a copy is cannot be told, so it is left.
+    To be called while this state directory has nobody at work on the file.
     """
-    start = temp_name(target, "").removesuffix(target.suffix)
-    if target.name not in start:
-        return ()
     names = os.listdir(target.parent)  # noqa: PTH208 - names are wanted, of folders of any size
-    removed = [target.with_name(name) for name in names if name.startswith(start) and is_our_temp(name)]
+    removed = [target.with_name(name) for name in names if is_temp_of(target, name)]
     for path in removed:
         path.unlink(missing_ok=True)
     return tuple(removed)
+
+
+def _is_older(path: Path, moment: float) -> bool:
+    """Tell whether a file was last changed before a moment; its own date may be that of the photo."""
+    try:
+        return path.lstat().st_ctime < moment
+    except FileNotFoundError:
+        return False  # its write has come to its end
 
 
 def _keep_owner(temp: Path, target: Path, status: os.stat_result) -> None:

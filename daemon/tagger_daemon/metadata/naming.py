@@ -5,6 +5,8 @@ Pure: the names in the photo's folder are an argument. The table follows Lightro
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -70,6 +72,23 @@ def temp_name(path: Path, token: str) -> str:
 def is_our_temp(name: str) -> bool:
     """Tell whether a file name is one of ours, left by a write that never came to its end."""
     return TEMP_PATTERN.fullmatch(name) is not None
+
+
+def temp_token(path: Path, digits: str) -> str:
+    """Return a token for `temp_name` by which `is_temp_of` knows whose copy it is, however long the name.
+
+    Args:
+        path: the file that is copied.
+        digits: six random hexadecimal digits.
+    """
+    return f"{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:6]}{digits}"
+
+
+def is_temp_of(path: Path, name: str) -> bool:
+    """Tell whether a name is that of a copy of this very file, left by a write that never came to its end."""
+    start = temp_name(path, "").removesuffix(path.suffix)
+    whole = path.name in start  # else the name was cut, and others may begin like it
+    return is_our_temp(name) and name.startswith(start if whole else start + temp_token(path, ""))
 
 
 def sidecar_names(path: Path, siblings: Collection[str]) -> tuple[str, ...]:

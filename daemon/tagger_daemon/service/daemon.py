@@ -212,7 +212,7 @@ class Daemon:
                 return alone or not is_by_hand(record)
 
             if alone:
-                sweep_folders([folder.path for folder in self.settings.folders])
+                sweep_folders(self.settings.folders, now=now_ms())
             if self._again:
                 # Before what the last process died of is given up: that is told, and not tried again at once.
                 self._backlog.once_more(now=now_ms())
@@ -323,7 +323,8 @@ class Daemon:
             f"{stage} by {' or else '.join(entry.name for entry in chain)}"
             for stage, chain in self._cast.chains.items()
         )
-        return f"watching {folders}; {entries}; state in {self.state.root}; this is run {self.run_id}"
+        at_what = "going once through" if self._once else "watching"
+        return f"{at_what} {folders}; {entries}; state in {self.state.root}; this is run {self.run_id}"
 
     async def _models(self) -> None:
         """Have the servers started that are ours to start, then look at every endpoint."""

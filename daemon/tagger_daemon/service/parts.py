@@ -100,7 +100,8 @@ def registry_of(settings: Settings) -> Path:
     """
     if settings.registry is None:
         raise ConfigurationError(
-            'no model registry is set. Put `registry = "/path/to/registry.json"` into the configuration; '
+            'no model registry is set. Put `registry = "/path/to/registry.json"` into the configuration, '
+            "or name a model without one: `model`. A batch run has them as options too: --registry, --model. "
             "config/registry.example.json shows one for vLLM, LMDeploy, Ollama and llama-server."
         )
     return settings.registry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from loguru import logger
@@ -19,6 +20,10 @@ from tagger_daemon.model import Outcome, Record
 from tagger_daemon.pipeline import Steps, failed_record
 from tagger_daemon.reports.audit import AuditLog
 from tagger_daemon.service.clock import boot_id, local_now, now_ms
+from tagger_daemon.settings import FolderSettings
+
+#: Seconds after which a copy is nobody's any more: a write is over in seconds, exiftool's share is limited.
+ABANDONED = 3600.0
 
 
 def take_up(database: Database, backlog: Backlog, ledger: Ledger, *, run: str, by_hand: bool = False) -> None:
@@ -48,7 +53,8 @@ def settle_intentions(
 ) -> None:
     """Find out which of the writes that were begun took place, and finish their jobs.
 
-    A photo that cannot be read now keeps its intention until the next start.
+    A photo that cannot be read now keeps its intention until the next start. What was left of its copies is
+    removed first.
 
     Args:
         database: of backlog and ledger.
@@ -62,14 +68,13 @@ def settle_intentions(
     for record in ledger.intended():
         if not mine(record):
             continue
+        _sweep_for(record)
         try:
             took_place = metadata.carries(record)
             seen = look(record.photo.path)
         except TaggerError as error:
             logger.info("{}: {}; whether it was written is found out later", record.photo.path.name, error)
             continue
-        if is_by_hand(record):
-            _sweep_for(record)  # nobody sweeps the folders that are not watched
         if seen is None or not took_place:
             with database.transaction():
                 ledger.forget(record)
@@ -113,14 +118,21 @@ def complete_audit(
         ledger.mark_audited(record)
 
 
-def sweep_folders(folders: Sequence[Path]) -> None:
-    """Remove the temporary copies that a killed write left behind; before anything is written."""
+def sweep_folders(folders: Sequence[FolderSettings], *, now: int) -> None:
+    """Remove the copies in the folders that nobody knows of any more, as after the loss of a state directory.
+
+    Another daemon, or a batch run, may be writing to the same photos: what is young is left. So is all beside
+    photos that were named one by one: what this state directory began there, `settle_intentions` clears away.
+
+    `now`: milliseconds since the epoch.
+    """
     for folder in folders:
-        _swept(folder, sweep)
+        if not folder.only:
+            _swept(folder.path, partial(sweep, recursive=folder.recursive, before=now / 1000 - ABANDONED))
 
 
 def _sweep_for(record: Record) -> None:
-    """Remove the temporary copies of one file."""
+    """Remove the temporary copies of one file, which a write that was begun may have left."""
     target = record.target or record.photo.path
     _swept(target, sweep_beside)
 

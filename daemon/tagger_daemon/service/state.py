@@ -96,9 +96,7 @@ class StateDirectory(Value):
         """
         descriptor = _take(self.lock)
         if descriptor is None:
-            raise AlreadyRunning(
-                f"a tagger-daemon is running on {self.root} already; `tagger-daemon status` shows it"
-            )
+            raise AlreadyRunning(f"another service or run is at work on {self.root} already")
         return descriptor
 
     @contextmanager
