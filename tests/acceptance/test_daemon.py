@@ -128,12 +128,13 @@ def test_a_lost_database_costs_a_scan_and_no_request(house: House, server: Model
 
 
 def test_our_own_writes_are_no_new_work(house: House, server: ModelServer) -> None:
-    with house.start():
+    with house.start() as daemon:
         house.draw(4)
         house.wait_done(4)
         # One more, after which everything that our writes could have stirred up has had its turn.
         house.draw(1, prefix="later")
         house.wait_done(5)
+        assert daemon.terminate() == 0  # an audit's line comes after the photo is done
     assert len(server.chat_requests) == 15
     assert Counter(line["outcome"] for line in house.audit()) == {"written": 5}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -14,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from support.exiftools import EXIFTOOLS, exiftool_named
 from support.metadata_files import draw
 from support.running import wait_until
 from tagger_daemon.errors import ConfigurationError, ExiftoolDied, WriteRefused
 from tagger_daemon.metadata import exiftool as exiftool_module
-from tagger_daemon.metadata.exiftool import ExifTool, path_argument
+from tagger_daemon.metadata.exiftool import CONFIG_FILE, STARTER, ExifTool, path_argument
 
 
 @pytest.fixture
@@ -178,14 +180,64 @@ def test_it_is_renewed_after_so_many_tasks(
     assert pids[0] == pids[1] != pids[2] == pids[3]
 
 
-def test_it_ends_by_itself_once_whoever_started_it_was_killed(photo: bytes) -> None:
+@pytest.mark.parametrize("name", EXIFTOOLS)
+def test_it_ends_by_itself_once_whoever_started_it_was_killed(photo: bytes, name: str) -> None:
     code = (
-        "import sys, time; from tagger_daemon.metadata.exiftool import ExifTool; tool = ExifTool(); "
-        "tool.ask('-s', sys.argv[1].encode()); print(tool.pid, flush=True); time.sleep(600)"
+        "import sys, time; from tagger_daemon.metadata.exiftool import ExifTool; "
+        "tool = ExifTool(sys.argv[2]); tool.ask('-s', sys.argv[1].encode()); "
+        "print(tool.pid, flush=True); time.sleep(600)"
     )
-    with subprocess.Popen([sys.executable, "-c", code, photo], stdout=subprocess.PIPE) as starter:
+    command = [sys.executable, "-c", code, os.fsdecode(photo), exiftool_named(name)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as starter:
         assert starter.stdout is not None
         exiftool = Path(f"/proc/{int(starter.stdout.readline())}")
         assert exiftool.exists()
         starter.kill()
     wait_until(lambda: not exiftool.exists(), "exiftool has ended")
+
+
+@pytest.mark.parametrize("name", EXIFTOOLS)
+def test_it_ends_at_once_if_whoever_started_it_is_gone_already(name: str) -> None:
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    command = [exiftool_named(name), "-config", str(CONFIG_FILE), "-stay_open", "True", "-@", "-"]
+    environment = {**os.environ, STARTER: str(gone.pid)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:
+        try:
+            assert process.wait(timeout=20) == 1  # with its input open
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("name", EXIFTOOLS)
+def test_its_clock_cuts_off_no_wait_for_commands_and_stands_while_it_works(photo: bytes, name: str) -> None:
+    with ExifTool(exiftool_named(name)) as process:
+        assert process.ask(
+            "-if", "not alarm 0", "-MIMEType", photo
+        ).stdout  # seconds left of a clock that runs
+        first = process.pid
+        for _ in range(3):
+            wait_until(lambda: state_of(first) == "S", "it waits for commands")
+            os.kill(first or 0, signal.SIGALRM)
+            wait_until(lambda: not is_pending(first, signal.SIGALRM), "the signal has come")
+        answer = process.ask("-MIMEType", photo)
+        assert (process.pid, answer.status, answer.stderr) == (first, 0, "")
+
+
+def test_it_may_be_started_by_a_script(tmp_path: Path, photo: bytes) -> None:
+    program = tmp_path / "exiftool"
+    program.write_text(f'#!/bin/sh\n{shutil.which("exiftool")} "$@"\nexit $?\n')
+    program.chmod(0o755)
+    with ExifTool(str(program)) as process:
+        assert b"image/jpeg" in process.ask("-MIMEType", photo).stdout
+
+
+def state_of(pid: int | None) -> str:
+    """Return the letter of a process's state."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
+def is_pending(pid: int | None, number: signal.Signals) -> bool:
+    """Tell whether a signal was sent to a process and has not come yet."""
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return any(int(lines[name], 16) >> (number - 1) & 1 for name in ("SigPnd", "ShdPnd"))

@@ -180,7 +180,7 @@ async def test_finished_photos_go_and_failed_ones_stay(scene: Scene, outcome: Ou
     scene.queue("a.jpg")
     scene.end(outcome)
     await scene.move()
-    goes = outcome in (Outcome.WRITTEN, Outcome.UNCHANGED, Outcome.SKIPPED)
+    goes = outcome in (Outcome.WRITTEN, Outcome.UNCHANGED, Outcome.SKIPPED, Outcome.REFUSED)
     assert names(scene.after if goes else scene.inbox) == ["a.jpg"]
     assert scene.pending() == []
 

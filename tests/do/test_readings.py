@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,13 @@ from make_samples import make_inbox
 from support.exiftools import EXIFTOOLS, exiftool_named
 from support.metadata_files import NOON, annotation, draw, photo_at, policy, stamp, tell
 from support.real_photos import REAL_PHOTOS
-from tagger_daemon.errors import PhotoChanged, PhotoUnreadable
+from tagger_daemon.errors import PhotoChanged, PhotoUnreadable, VerificationFailed
+from tagger_daemon.metadata.boxes import BLOCK
 from tagger_daemon.metadata.exiftool import Answer, ExifTool, path_argument
 from tagger_daemon.metadata.properties import Node, Properties, parse_properties
 from tagger_daemon.metadata.read import SHOW, embedded_packet, look, show
-from tagger_daemon.metadata.readings import Reading, Readings, seen
-from tagger_daemon.metadata.segments import HEADER, packets
+from tagger_daemon.metadata.readings import Reading, Readings, Seen, seen
+from tagger_daemon.metadata.segments import HEADER, metadata_hash, packets
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Photo, Written
@@ -213,25 +215,30 @@ def test_a_photo_that_changed_is_not_written(
 
 
 def test_readings_are_given_once_and_to_the_same_content_alone(tmp_path: Path) -> None:
-    path = tmp_path / "photo.jpg"
-    path.write_bytes(b"one")
-    status = path.stat()
+    path = with_segments(tmp_path / "photo.jpg", segment(0xFE, b"one"))
+    before = mark_of(path)
     readings = Readings()
-    readings.keep(seen(status), reading(size=10))
+    readings.keep(before, reading(size=10))
     path.chmod(0o600)
     path.chmod(0o644)
-    assert readings.take(seen(path.stat())) is None
-    assert readings.take(seen(status)) == reading(size=10)
-    assert readings.take(seen(status)) is None
+    assert readings.take(mark_of(path)) is None
+    assert readings.take(before) == reading(size=10)
+    assert readings.take(before) is None
+
+
+def test_nothing_is_kept_of_files_whose_metadata_has_no_hash(tmp_path: Path) -> None:
+    readings = Readings()
+    for path in (tmp_path / "photo.png", tmp_path / "photo.tif"):
+        draw(path)
+        readings.keep(mark_of(path), reading(size=10))
+        assert readings.take(mark_of(path)) is None
 
 
 def test_the_oldest_readings_go_where_there_is_no_room(tmp_path: Path) -> None:
     marks = []
     readings = Readings(most_bytes=100)
     for number in range(4):
-        path = tmp_path / str(number)
-        path.write_bytes(b"x" * number)
-        marks.append(seen(path.stat()))
+        marks.append(mark_of(with_segments(tmp_path / f"{number}.jpg")))
         readings.keep(marks[-1], reading(size=40))
     assert [readings.take(mark) is not None for mark in marks] == [False, False, True, True]
     readings.keep(marks[0], reading(size=101))
@@ -240,6 +247,124 @@ def test_the_oldest_readings_go_where_there_is_no_room(tmp_path: Path) -> None:
         readings.keep(marks[1], reading(size=60))
     readings.keep(marks[2], reading(size=40))
     assert readings.take(marks[1]) is not None
+
+
+def test_the_hash_is_of_all_but_the_picture(tmp_path: Path) -> None:
+    photo = draw(tmp_path / "photo.jpg", "XMP-dc:Title=Mine", "EXIF:ISO=100", "IPTC:City=Bern")
+    path = tmp_path / "copy.jpg"
+    whole = photo.path.read_bytes()
+    content = whole + b"behind \xff\xd9 the picture"
+    scan, end = content.index(b"\xff\xda") + 4, len(whole) - 2
+    assert content[end : end + 2] == b"\xff\xd9"
+    path.write_bytes(content)
+    before = metadata_hash(path)
+    for position in range(len(content)):
+        changed = bytearray(content)
+        changed[position] ^= 1
+        if scan <= position < end and b"\xff\xd9" not in changed[scan:end]:
+            path.write_bytes(changed)
+            assert metadata_hash(path) == before, position
+        elif not scan <= position < end + 2:
+            path.write_bytes(changed)
+            assert metadata_hash(path) != before, position
+
+
+@pytest.mark.parametrize("gap", [-2, -1, 0, 1])
+def test_the_end_of_a_picture_is_found_wherever_it_is(tmp_path: Path, gap: int) -> None:
+    path = tmp_path / "photo.jpg"
+    start = 2 + 4  # of what is read piece by piece
+    hashes = []
+    for behind in (b"one", b"two"):
+        path.write_bytes(b"\xff\xd8\xff\xda\0\2" + b"x" * (BLOCK - start + gap) + b"\xff\xd9" + behind)
+        hashes.append(metadata_hash(path))
+        path.write_bytes(b"\xff\xd8\xff\xda\0\2" + b"y" * (BLOCK + gap) + b"\xff\xd9" + behind)
+        assert metadata_hash(path) == hashes[-1]
+    assert hashes[0] != hashes[1]
+
+
+def test_odd_jpegs_have_no_hash(tmp_path: Path) -> None:
+    without = [path.stem for path in odd_jpegs(tmp_path) if metadata_hash(path) is None]
+    assert without == ["filled", "garbage", "bare", "cut"]
+
+
+def test_a_change_that_moves_no_date_is_not_written_over(store: MetadataStore, tmp_path: Path) -> None:
+    photo = draw(tmp_path / "photo.jpg", "XMP-dc:Subject=Hand keyword", "XMP-xmp:Label=Red")
+    with mapped(photo.path) as content:
+        change(content, b"Hand keyword", b"Hand keyword")  # from now on its page is dirty
+        photo = photo_at(photo.path)
+        plan = store.plan(store.read(photo), annotation(), policy())
+        change(content, b"Hand keyword", b"Mine keyword")
+        with pytest.raises(VerificationFailed, match="not as planned beside what stood there"):
+            store.apply(plan)
+    assert tell(photo.path, "XMP-dc:Subject") == "Mine keyword"
+    assert list(tmp_path.iterdir()) == [photo.path]
+
+
+def test_a_change_while_the_copy_is_made_is_not_written_over(tmp_path: Path) -> None:
+    photo = draw(tmp_path / "photo.jpg", "XMP-dc:Subject=Hand keyword")
+    with InterruptedExifTool("exiftool") as exiftool, mapped(photo.path) as content:
+        store = MetadataStore(MetadataSettings(), exiftool=exiftool, tool_version="0.1", now=lambda: NOON)
+        store.start()
+        change(content, b"Hand keyword", b"Hand keyword")
+        photo = photo_at(photo.path)
+        plan = store.plan(store.read(photo), annotation(), policy())
+        exiftool.once_copied = lambda: change(content, b"Hand keyword", b"Mine keyword")
+        with pytest.raises(PhotoChanged):
+            store.apply(plan)
+    assert tell(photo.path, "XMP-dc:Subject") == "Mine keyword"
+    assert list(tmp_path.iterdir()) == [photo.path]
+
+
+@pytest.mark.parametrize("name", ["photo.png", "photo.jpg", "photo.xmp"])
+def test_a_change_whose_date_was_set_back_is_not_written_over(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    photo = draw(path if path.suffix != ".xmp" else tmp_path / "photo.nef", "XMP-xmp:Label=Red")
+    if path.suffix == ".xmp":
+        path.write_bytes(packet("Red"))
+
+    def edit() -> None:
+        before = path.stat()
+        with mapped(path) as content:
+            change(content, b"Red", b"Sea")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    with InterruptedExifTool("exiftool") as exiftool:
+        store = MetadataStore(MetadataSettings(), exiftool=exiftool, tool_version="0.1", now=lambda: NOON)
+        store.start()
+        plan = store.plan(store.read(photo), annotation(), policy())
+        exiftool.once_copied = edit
+        with pytest.raises(PhotoChanged):
+            store.apply(plan)
+    assert b"Sea" in path.read_bytes()
+
+
+class InterruptedExifTool(ExifTool):
+    """The real exiftool; once it has made a copy, something else happens first."""
+
+    once_copied: Callable[[], None] | None = None
+
+    def ask(self, *arguments: str | bytes) -> Answer:
+        answer = super().ask(*arguments)
+        if "-o" in arguments and self.once_copied is not None:
+            self.once_copied()
+        return answer
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[mmap.mmap]:
+    """Give a file's bytes as a program has them that maps the file and writes into it in place."""
+    with path.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as content:
+        yield content
+
+
+def change(content: mmap.mmap, old: bytes, new: bytes) -> None:
+    position = content.find(old)
+    assert position >= 0
+    content[position : position + len(new)] = new
+
+
+def mark_of(path: Path) -> Seen:
+    return seen(path, path.stat())
 
 
 def reading(size: int) -> Reading:

@@ -24,7 +24,7 @@ def faults(lines: Iterable[bytes]) -> Iterator[str]:
     for number, line in enumerate(lines, start=1):
         try:
             values = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter if it is nested too deeply
             continue
         if not isinstance(values, dict) or values.get("schema_version") in FOREIGN:
             continue

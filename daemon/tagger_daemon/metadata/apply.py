@@ -38,7 +38,7 @@ from tagger_daemon.metadata.originals import keep
 from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.properties import Properties
 from tagger_daemon.metadata.read import look, show
-from tagger_daemon.metadata.readings import Reading, Readings, seen
+from tagger_daemon.metadata.readings import Reading, Readings, Seen, seen
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.verify import differences, packet_differences
 from tagger_daemon.model import Existing, NewValue, WritePlan, Written
@@ -73,10 +73,12 @@ def apply_plan(
 ) -> Written:
     """Write what the plan says and nothing else. A plan without writes touches nothing.
 
-    What stands in a photo is taken from `readings` where this very content was read, or else read anew.
+    What stands in a photo is taken from `readings` where this very content was read, or else read anew: the
+    copy is held against what stands in the file now, not against what was planned from.
 
     Raises:
         PhotoGone: the photo is not there.
+        PhotoUnreadable: it cannot be read.
         PhotoChanged: photo or sidecar are not those that the plan was made against.
         WriteRefused: it could not be written, and why.
         EmbeddingRefused: exiftool finds fault with the photo's structure; a sidecar could be written.
@@ -113,7 +115,8 @@ def _replace(
     readings: Readings,
 ) -> None:
     status = _unchanged_status(plan, target)
-    before = readings.take(seen(status)) if plan.existing.embedded else None
+    found = seen(target, status)
+    before = readings.take(found) if plan.existing.embedded else None
     check_replaceable(target, status, allow_hard_links=settings.allow_hard_links)
     with temporary_copy(target) as temp, _source(exiftool, plan, target) as source:
         _edit(exiftool, source, temp, plan, before)
@@ -125,7 +128,7 @@ def _replace(
         if plan.original is not None:
             keep(target, plan.original)
         check_unchanged(plan.existing.photo)
-        _unchanged_status(plan, target)
+        _check_still(plan, target, found)
         publish(temp, target)
 
 
@@ -140,13 +143,14 @@ def _create(exiftool: ExifTool, plan: WritePlan, target: Path) -> None:
 def _remove(exiftool: ExifTool, plan: WritePlan, target: Path, settings: MetadataSettings) -> None:
     """Remove a sidecar that was ours alone; what is left in it without our words is kept, if anything is."""
     status = _unchanged_status(plan, target)
+    found = seen(target, status)
     check_replaceable(target, status, allow_hard_links=settings.allow_hard_links)
     with temporary_copy(target) as temp:
         _edit(exiftool, target, temp, plan)
         nothing_left = not parse_packet(temp.read_bytes()).keys() - {ABOUT}
         dress_like(temp, target, status, preserve_mtime=settings.preserve_mtime)
         check_unchanged(plan.existing.photo)
-        _unchanged_status(plan, target)
+        _check_still(plan, target, found)
         if nothing_left:
             withdraw(target)
         else:
@@ -175,6 +179,12 @@ def _unchanged_status(plan: WritePlan, target: Path) -> os.stat_result:
     if fingerprint(status) != plan.existing.source_fingerprint:
         raise PhotoChanged(f"{target.name} changed meanwhile")
     return status
+
+
+def _check_still(plan: WritePlan, target: Path, content: Seen) -> None:
+    """Make sure that what the copy was made of is what it takes the place of."""
+    if seen(target, _unchanged_status(plan, target)) != content:
+        raise PhotoChanged(f"{target.name} changed meanwhile")
 
 
 def _edit(

@@ -31,6 +31,7 @@ from tagger_daemon.model import Value
 OLDEST_VERSION = (12, 57)  # Debian 12's; older ones were never tried
 TASKS_PER_PROCESS = 500  # exiftool's memory grows slowly; the same number as exiftool-vendored.js uses
 CONFIG_FILE = Path(__file__).with_name("exiftool.config")
+STARTER = "TAGGER_STARTER"  # tells the configuration whose end ends the process
 PIPE_BLOCK = 65536  # bytes
 MOST_OUTPUT = 256 << 20  # bytes; about a photo full of metadata it says some hundred thousand
 LINE_END = 2  # bytes at most
@@ -213,6 +214,7 @@ class ExifTool(exiftool.ExifTool):  # type: ignore[misc]  # pyexiftool has no ty
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": self._private_directory(),
             "LC_ALL": "C.UTF-8",
+            STARTER: str(os.getpid()),
         }
         try:
             self._process = subprocess.Popen(

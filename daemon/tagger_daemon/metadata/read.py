@@ -95,7 +95,7 @@ def read_existing(
 ) -> Existing:
     """Return what file and sidecars say, and where the next write goes.
 
-    What stands in a photo that may be written into is kept in `readings`. `full_names` and `refusal` are as
+    What stands in a JPEG that may be written into is kept in `readings`. `full_names` and `refusal` are as
     for `place_for`.
 
     Raises:
@@ -121,12 +121,13 @@ def read_existing(
     if place.embedded and is_signed(photo.path):
         place = placed(signed=True)
     if place.embedded:
+        content = seen(photo.path, status)  # before it is read: a later change shows against it
         reading = look(exiftool, photo.path)
         image, charset = reading.properties, reading.charset
         if refusal := _reason_against(photo.path, reading):
             place = placed(refusal=refusal)
         else:
-            readings.keep(seen(status), reading)
+            readings.keep(content, reading)
     else:
         image, charset = show(exiftool, photo.path)
     target_fingerprint = image_fingerprint if place.embedded else fingerprints.get(place.target.name)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
 from tagger_daemon.metadata.properties import Properties
+from tagger_daemon.metadata.segments import metadata_hash
 from tagger_daemon.model import Value
 
 MOST_BYTES = 4 << 20  # of what exiftool said; about a photo it says 5 to 40 kB
@@ -16,7 +18,9 @@ MOST_BYTES = 4 << 20  # of what exiftool said; about a photo it says 5 to 40 kB
 class Seen(NamedTuple):
     """Which content of which file was read: a change of any kind makes another one of it.
 
-    The time of the last change of state is among it, which nobody can set back.
+    The time of the last change of state is among it, which nobody can set back. Yet no time tells of every
+    change: a store into a page that is mapped and dirty moves none until the page is on disk, a network share
+    shows old ones for some seconds, and two writes may fall into one tick of the clock.
     """
 
     device: int
@@ -24,6 +28,7 @@ class Seen(NamedTuple):
     size: int
     mtime_ns: int
     ctime_ns: int
+    metadata: bytes | None  # a hash of the bytes that hold the metadata; None: not known of this kind of file
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +51,16 @@ class Readings:
         self._lock = Lock()
 
     def keep(self, seen: Seen, reading: Reading) -> None:
-        """Keep what a file held; the oldest readings go where there is no room."""
+        """Keep what a file held; the oldest readings go where there is no room.
+
+        Of files whose metadata has no hash nothing is kept.
+
+        Args:
+            seen: from before the file was read, so that a change meanwhile makes another one of it.
+            reading: what was read.
+        """
+        if seen.metadata is None:
+            return
         with self._lock:
             self._drop(seen)
             self._kept[seen] = reading
@@ -66,12 +80,18 @@ class Readings:
         return reading
 
 
-def seen(status: os.stat_result) -> Seen:
-    """Return which content of a file this is."""
+def seen(path: Path, status: os.stat_result) -> Seen:
+    """Return which content of a file this is, by its status and by the bytes that hold its metadata.
+
+    Raises:
+        PhotoGone: the file is not there.
+        PhotoUnreadable: it may not be read.
+    """
     return Seen(
         device=status.st_dev,
         inode=status.st_ino,
         size=status.st_size,
         mtime_ns=status.st_mtime_ns,
         ctime_ns=status.st_ctime_ns,
+        metadata=metadata_hash(path),
     )

@@ -1,17 +1,35 @@
-"""The XMP packets that stand in a JPEG's segments (XMP Specification, Part 3), found without exiftool."""
+"""The segments of a JPEG, walked without exiftool: its XMP packets (XMP Specification, Part 3), a hash."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
-from tagger_daemon.metadata.boxes import opened
+from tagger_daemon.metadata.boxes import exactly, opened, rest
 
 SOI = b"\xff\xd8"
 APP1 = 0xE1
-ENDS = frozenset({0xD9, 0xDA})  # EOI, SOS: no more segments of metadata
+EOI = 0xD9
+ENDS = frozenset({EOI, 0xDA})  # and SOS: no more segments of metadata
+END = bytes((0xFF, EOI))  # never within the picture, where a 0 follows each FF
 HEADER = b"http://ns.adobe.com/xap/1.0/\0"
+
+
+class _OddError(Exception):
+    """The file is no JPEG, or has anything odd before its picture."""
+
+
+class _Segment(NamedTuple):
+    """One segment: its marker, where its content begins, and how long that is."""
+
+    code: int
+    start: int
+    length: int  # of the last one, EOI or SOS, always 0
 
 
 def packets(path: Path) -> tuple[bytes, ...] | None:
@@ -25,19 +43,67 @@ def packets(path: Path) -> tuple[bytes, ...] | None:
         PhotoUnreadable: it may not be read.
     """
     found: list[bytes] = []
-    with opened(path) as stream:
-        if stream.read(len(SOI)) != SOI:
-            return None
-        while True:
-            head = stream.read(4)
-            if len(head) < 4 or head[0] != 0xFF or head[1] < 0xC0 or head[1] == 0xFF:
-                return None
-            code, length = struct.unpack(">xBH", head)
-            if code in ENDS:
-                return tuple(found)
-            if length < 2:
-                return None
-            start = stream.tell()
-            if code == APP1 and stream.read(len(HEADER)) == HEADER and length >= 2 + len(HEADER):
-                found.append(stream.read(length - 2 - len(HEADER)))
-            stream.seek(start + length - 2, os.SEEK_SET)
+    with opened(path) as stream, suppress(_OddError):
+        for code, _, length in _segments(stream):
+            if code == APP1 and length >= len(HEADER) and stream.read(len(HEADER)) == HEADER:
+                found.append(stream.read(length - len(HEADER)))
+        return tuple(found)
+    return None
+
+
+def metadata_hash(path: Path) -> bytes | None:
+    """Return the SHA-256 of all of a JPEG but its picture: what stands before it, and what behind its end.
+
+    Returns:
+        The hash; None: the file is no JPEG, or has anything odd before its picture.
+
+    Raises:
+        PhotoGone: the file is not there.
+        PhotoUnreadable: it may not be read.
+    """
+    with opened(path) as stream, suppress(_OddError):
+        *_, (code, start, _) = _segments(stream)
+        stream.seek(0)
+        digest = hashlib.sha256()
+        for block in exactly(stream, start):
+            digest.update(block)
+        for block in rest(stream) if code == EOI else _behind_picture(stream):
+            digest.update(block)
+        return digest.digest()
+    return None
+
+
+def _segments(stream: BinaryIO) -> Iterator[_Segment]:
+    """Give the segments up to the first scan, or to the end of a JPEG without one; each is there to be read.
+
+    Raises:
+        _OddError: they cannot be followed.
+    """
+    if stream.read(len(SOI)) != SOI:
+        raise _OddError
+    while True:
+        head = stream.read(4)
+        if len(head) < 4 or head[0] != 0xFF or head[1] < 0xC0 or head[1] == 0xFF:
+            raise _OddError
+        code, length = struct.unpack(">xBH", head)
+        start = stream.tell()
+        if code in ENDS:
+            yield _Segment(code, start, 0)
+            return
+        if length < 2:
+            raise _OddError
+        yield _Segment(code, start, length - 2)
+        stream.seek(start + length - 2, os.SEEK_SET)
+
+
+def _behind_picture(stream: BinaryIO) -> Iterator[bytes]:
+    """Give what stands behind the next end of a picture."""
+    last = b""
+    for block in rest(stream):
+        searched = last + block
+        found = searched.find(END)
+        if found >= 0:
+            yield searched[found + len(END) :]
+            yield from rest(stream)
+            return
+        last = searched[-1:]
