@@ -100,6 +100,12 @@ def test_what_is_written_is_told_apart_from_what_is_a_persons_and_what_is_refuse
     assert words.keywords == ("dog",)
 
 
+def test_what_is_not_decided_is_not_written() -> None:
+    words = annotation_of(PROPOSAL, review_of(PROPOSAL, (said(Part.KEYWORD, REJECT, "blue"),)))
+    assert (words.caption, words.keywords, words.description) == (None, (), None)
+    assert (words.by_hand, words.refused) == (Draft(), Draft(keywords=("blue",)))
+
+
 def test_nothing_is_written_but_the_fields_that_were_proposed() -> None:
     only_title = PROPOSAL.evolve(before={TITLE: None}, after={TITLE: "A dog."})
     rules = policy_of(only_title, review_of(only_title))

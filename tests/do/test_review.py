@@ -13,8 +13,10 @@ from PIL import Image
 
 from support.metadata_files import draw, open_store, stamp, tell
 from support.studio import Studio, by_model, meaning, open_studio
+from tagger_daemon.cli.exits import Exit
+from tagger_daemon.cli.review import Decided, Outcomes, carry_out
 from tagger_daemon.database import read_only
-from tagger_daemon.errors import LeaseLost, PhotoChanged, PhotoGone, ReviewRefused
+from tagger_daemon.errors import DecidedOtherwise, LeaseLost, PhotoChanged, PhotoGone, ReviewRefused
 from tagger_daemon.ledger import proposals
 from tagger_daemon.metadata.fields import LONGEST_TEXT
 from tagger_daemon.metadata.review import State, annotation_of, is_as_decided, policy_of
@@ -203,6 +205,50 @@ def test_a_single_word_counts_more_than_its_field_and_that_more_than_the_photo(s
     desk.decide(meant(path), ACCEPT)
     apply(studio)
     assert (tell(path, WORDS), tell(path, TITLE), tell(path, TEXT)) == ("dog", "A dog.", "")
+
+
+def carried_out(studio: Studio, decided: Sequence[Decided]) -> tuple[Exit, Outcomes]:
+    """Carry out what was listed before, as the commands do, without a question."""
+    outcomes = Outcomes()
+    applier, desk = Applier(bench(studio)), Desk(studio.database)
+    status = carry_out(applier, desk, decided, outcomes, dry_run=False, yes=True, as_json=True)
+    return status, outcomes
+
+
+def test_what_is_taken_back_between_the_question_and_its_turn_is_not_written(studio: Studio) -> None:
+    taken_back, accepted = paint(studio, "a.jpg", "b.jpg")
+    propose(studio, taken_back, accepted)
+    desk = Desk(studio.database)
+    desk.decide(Selection(), ACCEPT)
+    listed = [
+        Decided(proposal=found.offer.record.id, path=found.offer.path, state=found.review.state)
+        for found in desk.find(Selection())
+    ]
+    desk.reset(meant(taken_back))
+    desk.decide(meant(taken_back), BLUE)
+    content = taken_back.read_bytes()
+    status, outcomes = carried_out(studio, listed)
+    assert (status, outcomes.counts) == (Exit.AMISS, {"written": 1})
+    assert [path for path, _ in outcomes.waiting] == [taken_back]
+    assert taken_back.read_bytes() == content
+    assert states(studio) == {"a.jpg": State.PENDING}
+
+
+@pytest.mark.parametrize("order", [ACCEPT, REJECT])
+def test_what_is_decided_while_it_is_being_written_wins(studio: Studio, order: Order) -> None:
+    (path,) = paint(studio, "a.jpg")
+    propose(studio, path)
+    desk, applier = Desk(studio.database), Applier(bench(studio))
+    desk.decide(meant(path), order)
+    effect = applier.effect(seen(studio, path))
+    desk.decide(meant(path), BLUE)
+    desk.decide(meant(path), ACCEPT)
+    content = path.read_bytes()
+    with pytest.raises(DecidedOtherwise):
+        applier.carry_out(effect)
+    assert (path.read_bytes(), studio.ledger.intended()) == (content, [])
+    assert apply(studio) == {"a.jpg": Outcome.WRITTEN}
+    assert tell(path, WORDS) == "dog|beach"
 
 
 # --- It is remembered ---
@@ -571,7 +617,7 @@ def words(*keywords: str) -> list[dict[str, Any]]:
 
 def hand_in(studio: Studio, lines: Sequence[str | bytes]) -> tuple[dict[str, Outcome], list[str]]:
     """Carry a file out, and return what became of its photos, and which lines could not be used."""
-    file = studio.folder.parent / "audit.jsonl"
+    file = studio.folder.parent / "handed-in.jsonl"
     raw = [line if isinstance(line, bytes) else line.encode() for line in lines]
     file.write_bytes(b"\n".join((*raw, b"")))
     problems: list[str] = []

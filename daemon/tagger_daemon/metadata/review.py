@@ -153,14 +153,17 @@ def review_of(record: Record, decisions: Iterable[Decision] = ()) -> Review:
 
 
 def annotation_of(record: Record, review: Review) -> Annotation:
-    """Return what is to be written of a proposal, and what of it is a person's or refused."""
-    proposed = {text.stage: text.proposed for text in review.texts}
+    """Return what is to be written of a proposal, and what of it is a person's or refused.
+
+    What is not decided is neither.
+    """
+    accepted = {text.stage: text.text for text in review.texts if text.verdict is Verdict.ACCEPT}
     refused = {text.stage: text.proposed for text in review.texts if text.verdict is Verdict.REJECT}
     by_hand = {text.stage: text.text for text in review.texts if text.verdict is Verdict.EDIT}
     return Annotation(
-        caption=proposed.get(Stage.CAPTION),
+        caption=accepted.get(Stage.CAPTION),
         keywords=_with(review.words, Verdict.ACCEPT),
-        description=proposed.get(Stage.DESCRIPTION),
+        description=accepted.get(Stage.DESCRIPTION),
         origins=record.answers.origins,
         by_hand=_draft(by_hand, _with(review.words, Verdict.ADD)),
         refused=_draft(refused, _with(review.words, Verdict.REJECT)),

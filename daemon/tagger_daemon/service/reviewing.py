@@ -7,6 +7,7 @@ touched, record and row together. Decisions stay until they are carried out or t
 from __future__ import annotations
 
 import json
+import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from loguru import logger
 from tagger_daemon.backlog.store import Backlog, Held
 from tagger_daemon.database import Database, read_only
 from tagger_daemon.errors import (
+    DecidedOtherwise,
     EmbeddingRefused,
     FolderUnavailable,
     PhotoChanged,
@@ -289,11 +291,13 @@ class Applier:
 
         Raises:
             LeaseLost: the daemon is at work on the photo.
+            DecidedOtherwise: a person has decided something else about it since the effect was worked out.
             TaggerError: the file could not be written, and why.
         """
         if effect.plan is None:
             record = self._record(effect, Outcome.REFUSED)
             self._end(effect, record, None)
+            self._tell(record)
             return record
         path = effect.photo.path
         held = self._backlog.hold(path, now=now_ms(), lease_ms=HOLD, left_over=not self._bench.daemon_runs())
@@ -303,11 +307,12 @@ class Applier:
             except EmbeddingRefused as error:
                 beside = self._bench.metadata.read_beside(effect.photo, error.reason)
                 record = self._write(self._planned(effect.seen, effect.photo, beside, elsewhere=True))
+            self._end(effect, record, held)
         except BaseException:
             if held is not None:
                 self._backlog.let_go(held, None, now=now_ms())
             raise
-        self._end(effect, record, held)
+        self._tell(record)
         return record
 
     def _found(self, offer: Offer) -> Photo:
@@ -352,7 +357,9 @@ class Applier:
         if not plan.writes:
             return self._record(effect, Outcome.UNCHANGED)
         record = self._record(effect, Outcome.WRITTEN)
-        self._ledger.intend(record)
+        with self._bench.database.transaction() as db:
+            _check_still_decided(db, effect.seen)
+            self._ledger.intend(record)
         try:
             written = self._bench.metadata.apply(plan)
         except TaggerError:
@@ -361,14 +368,19 @@ class Applier:
         return record.evolve(content_hash=written.content_hash, final_fingerprint=written.photo_fingerprint)
 
     def _end(self, effect: Effect, record: Record, held: Held | None) -> None:
-        """Row and record end together; the audit's line follows."""
-        with self._bench.database.transaction():
+        """Row and record end together."""
+        with self._bench.database.transaction() as db:
+            if record.outcome is not Outcome.WRITTEN:  # of a write that was seen to before it was begun
+                _check_still_decided(db, effect.seen)
             if held is not None:
                 self._backlog.let_go(held, record.final_fingerprint, now=now_ms())
             if effect.photo.path != effect.seen.offer.path:
                 self._ledger.moved(effect.seen.offer.path, effect.photo.path)
             self._ledger.add(record)
             self._bench.finished(record)
+
+    def _tell(self, record: Record) -> None:
+        """Add the line of the audit."""
         try:
             self._bench.audit.append(record)
         except FolderUnavailable as error:
@@ -415,6 +427,18 @@ class Applier:
             by_hand=tuple(word.word for word in effect.seen.review.words if word.verdict is Verdict.ADD),
             rejected=marker.rejected if marker else plan.existing.rejected,
         )
+
+
+def _check_still_decided(db: sqlite3.Connection, seen: Seen) -> None:
+    """Look once more, in the transaction that begins or ends it, whether a person still wants this.
+
+    Raises:
+        DecidedOtherwise: something else was decided meanwhile, or it was settled.
+    """
+    proposal = seen.offer.record.id
+    standing = set(decided.decisions_about(db, proposal))
+    if standing != set(seen.offer.decisions) or not decided.is_open(db, proposal):
+        raise DecidedOtherwise(f"{seen.offer.path.name}: something else was decided about it meanwhile")
 
 
 def find(database: Path, selection: Selection) -> Iterator[Seen]:
