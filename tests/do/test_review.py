@@ -194,6 +194,17 @@ def test_a_keyword_by_hand_stands_in_every_list_and_is_nobodys_but_the_persons(s
     assert tell(path, WORDS) == tell(path, "IPTC:Keywords") == "Rose|garden"
 
 
+def test_accepting_a_keyword_that_a_person_added_leaves_it_theirs(studio: Studio) -> None:
+    (path,) = paint(studio, "a.jpg")
+    propose(studio, path)
+    desk = Desk(studio.database)
+    desk.edit(seen(studio, path), [], ["garden"])
+    assert desk.decide(Selection(), Order(verdict=Verdict.ACCEPT, part=Part.KEYWORD, word="Garden")) == 0
+    word = seen(studio, path).review.word("garden")
+    assert word is not None
+    assert word.verdict is Verdict.ADD
+
+
 def test_a_single_word_counts_more_than_its_field_and_that_more_than_the_photo(studio: Studio) -> None:
     (path,) = paint(studio, "a.jpg")
     propose(studio, path)

@@ -134,8 +134,8 @@ class Order(Value):
                     return ()
             case Part.KEYWORD:
                 word = review.word(self.word)
-                if word is None:
-                    return ()
+                if word is None or (word.verdict is Verdict.ADD and self.verdict is Verdict.ACCEPT):
+                    return ()  # one that a person added is accepted already
                 return (Decision(part=self.part, verdict=self.verdict, word=word.word),)
             case _:
                 text = review.text(_STAGES[self.part]) if self.part in _STAGES else None
