@@ -358,6 +358,28 @@ def test_a_refusal_that_is_lifted_leaves_the_proposal_to_be_decided_anew(studio:
     assert tell(path, WORDS) == "dog|beach|blue"
 
 
+def test_words_of_ones_own_on_a_refused_photo_are_written_or_kept(studio: Studio) -> None:
+    after, before = paint(studio, "a.jpg", "b.jpg")
+    propose(studio, after, before)
+    desk = Desk(studio.database)
+    desk.edit(seen(studio, before), [(Part.CAPTION, "Rex")], ["garden"])
+    desk.decide(meant(after, before), REJECT)
+    desk.edit(seen(studio, after), [(Part.CAPTION, "Rex")], [])
+    # Of a photo that was refused as a whole nothing is accepted along with the others.
+    for part in (Part.PHOTO, Part.DESCRIPTION, Part.KEYWORDS):
+        assert desk.count(Selection(), Order(verdict=Verdict.ACCEPT, part=part)) == 0
+    assert apply(studio) == {"a.jpg": Outcome.WRITTEN, "b.jpg": Outcome.REFUSED}
+    assert (tell(after, TITLE), tell(after, TEXT), tell(after, WORDS)) == ("Rex", "", "")
+    refused = seen(studio, before).review
+    assert refused.state is State.REFUSED
+    assert {text.verdict for text in refused.texts} == {Verdict.REJECT}
+    assert {word.verdict for word in refused.words} == {Verdict.REJECT}
+    desk.reset(meant(before))
+    desk.decide(meant(before), ACCEPT)
+    assert apply(studio) == {"b.jpg": Outcome.WRITTEN}
+    assert (tell(before, TITLE), tell(before, WORDS)) == ("Rex", "garden|dog|beach|blue")
+
+
 @pytest.mark.parametrize("mode", list(Mode))
 def test_no_journey_passes_over_a_review_that_is_under_way(studio: Studio, mode: Mode) -> None:
     (path,) = paint(studio, "a.jpg")
@@ -628,7 +650,7 @@ def words(*keywords: str) -> list[dict[str, Any]]:
 
 def hand_in(studio: Studio, lines: Sequence[str | bytes]) -> tuple[dict[str, Outcome], list[str]]:
     """Carry a file out, and return what became of its photos, and which lines could not be used."""
-    file = studio.folder.parent / "handed-in.jsonl"
+    file = studio.folder.parent / "handed-in.txt"
     raw = [line if isinstance(line, bytes) else line.encode() for line in lines]
     file.write_bytes(b"\n".join((*raw, b"")))
     problems: list[str] = []
@@ -658,11 +680,12 @@ def test_an_edited_audit_file_is_written_exactly_as_it_says(studio: Studio) -> N
     ]
     became, problems = hand_in(studio, lines)
     assert problems == []
-    assert list(became.values()) == [*[Outcome.WRITTEN] * 3, Outcome.REFUSED]
+    assert list(became.values()) == [Outcome.WRITTEN] * 4
     assert (tell(paths[0], TITLE), tell(paths[0], WORDS)) == ("Rex", "Rex|dog")
     assert (tell(paths[1], TITLE), tell(paths[1], WORDS)) == ("A dog.", "dog|beach|blue")
     assert (tell(paths[2], TITLE), tell(paths[2], WORDS), tell(paths[2], TEXT)) == ("A dog.", "", "")
-    assert tell(paths[3], TITLE) == ""
+    # A person's words count, also where all that was proposed is refused.
+    assert (tell(paths[3], TITLE), tell(paths[3], WORDS), tell(paths[3], TEXT)) == ("All the same", "", "")
     said, rules = OTHER
     studio.tag(paths[0], said, rules)
     assert (tell(paths[0], TITLE), tell(paths[0], WORDS)) == ("Rex", "Rex|dog|sea")

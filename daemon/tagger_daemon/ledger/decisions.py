@@ -26,8 +26,10 @@ def decide(db: sqlite3.Connection, proposal: str, decisions: Iterable[tuple[str,
         How many were kept.
     """
     statement = (
-        "INSERT OR REPLACE INTO decision(proposal, content_hash, part, word, verdict, spelt, text) "
-        "SELECT id, content_hash, ?, ?, ?, ?, ? FROM open_proposal WHERE id = ?"
+        "INSERT OR REPLACE INTO decision(proposal, content_hash, part, word, verdict, spelt, text, number) "
+        "SELECT id, content_hash, ?, ?, ?, ?, ?, "
+        "(SELECT coalesce(max(number), 0) + 1 FROM decision WHERE proposal = id) "
+        "FROM open_proposal WHERE id = ?"
     )
     return sum(
         db.execute(statement, (one.part, word, one.verdict, one.word, one.text, proposal)).rowcount
@@ -36,8 +38,8 @@ def decide(db: sqlite3.Connection, proposal: str, decisions: Iterable[tuple[str,
 
 
 def decisions_about(db: sqlite3.Connection, proposal: str) -> tuple[Decision, ...]:
-    """Return what was decided about a proposal so far."""
-    query = "SELECT part, verdict, spelt, text FROM decision WHERE proposal = ? ORDER BY part, word"
+    """Return what was decided about a proposal so far, in the order in which it was."""
+    query = "SELECT part, verdict, spelt, text FROM decision WHERE proposal = ? ORDER BY number"
     return tuple(
         Decision(part=Part(row["part"]), verdict=Verdict(row["verdict"]), word=row["spelt"], text=row["text"])
         for row in db.execute(query, (proposal,))
@@ -45,9 +47,9 @@ def decisions_about(db: sqlite3.Connection, proposal: str) -> tuple[Decision, ..
 
 
 def forget(db: sqlite3.Connection, proposal: str, content_hash: str) -> None:
-    """Take back all decisions about a proposal, and the refusal of its picture."""
-    db.execute("DELETE FROM decision WHERE proposal = ?", (proposal,))
-    db.execute("DELETE FROM refused WHERE content_hash = ?", (content_hash,))
+    """Lift the refusal of a picture; if it was not refused, take back all decisions about its proposal."""
+    if not db.execute("DELETE FROM refused WHERE content_hash = ?", (content_hash,)).rowcount:
+        db.execute("DELETE FROM decision WHERE proposal = ?", (proposal,))
 
 
 def is_open(db: sqlite3.Connection, proposal: str) -> bool:
@@ -59,8 +61,12 @@ def settle(db: sqlite3.Connection, record: Record) -> None:
     """Note that a review is over, where a record says so."""
     if not record.proposal or record.outcome not in SETTLED:
         return
-    db.execute("DELETE FROM decision WHERE proposal = ?", (record.proposal,))
-    if record.outcome is Outcome.REFUSED:
+    refused = record.outcome is Outcome.REFUSED
+    db.execute(
+        "DELETE FROM decision WHERE proposal = ? AND NOT (? AND verdict IN (?, ?))",
+        (record.proposal, refused, Verdict.EDIT, Verdict.ADD),
+    )
+    if refused:
         db.execute(
             "INSERT OR REPLACE INTO refused(content_hash, at, proposal) VALUES (?, ?, ?)",
             (record.content_hash, record.finished_at, record.proposal),

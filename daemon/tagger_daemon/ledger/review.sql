@@ -1,6 +1,7 @@
 -- What persons decided about proposals.
 
--- The decisions of a review that is under way; they go once they are carried out, or taken back.
+-- The decisions of a review that is under way; they go once they are carried out, or taken back. A person's own
+-- words stay where the photo was refused: they were not written.
 CREATE TABLE decision(
   proposal     TEXT NOT NULL,              -- id of the record
   content_hash TEXT NOT NULL,              -- of its picture
@@ -9,6 +10,7 @@ CREATE TABLE decision(
   verdict      TEXT NOT NULL,              -- accept, reject, edit or add
   spelt        TEXT NOT NULL,              -- the keyword as it is spelt, or ''
   text         TEXT NOT NULL,              -- a person's text, or ''
+  number       INTEGER NOT NULL,           -- in the order in which they were made, of one proposal
   PRIMARY KEY(proposal, part, word)
 ) STRICT, WITHOUT ROWID;
 

@@ -1,7 +1,8 @@
 """What a person makes of a proposal: the difference, how far it is decided, and what is to be written.
 
 Pure. A decision about a single keyword counts more than one about all of them, and that more than one about
-the whole photo; but a photo that was refused as a whole gets nothing.
+the whole photo. Refusing the whole photo overrules what was decided about parts of it before, and not what is
+said about them afterwards.
 """
 
 from __future__ import annotations
@@ -76,11 +77,9 @@ class Review(Value):
     def state(self) -> State:
         """How far it is decided."""
         verdicts = self._verdicts
-        if self.whole is Verdict.REJECT:
-            return State.REFUSED
         if None in verdicts or not (verdicts or self.whole):
             return State.PENDING
-        if verdicts and all(verdict is Verdict.REJECT for verdict in verdicts):
+        if set(verdicts or [self.whole]) == {Verdict.REJECT}:
             return State.REFUSED
         return State.ACCEPTED if set(verdicts) <= {Verdict.ACCEPT} else State.EDITED
 
@@ -112,9 +111,14 @@ def review_of(record: Record, decisions: Iterable[Decision] = ()) -> Review:
 
     Args:
         record: of the proposal.
-        decisions: at most one about each part; about what is not proposed they say nothing.
+        decisions: in the order in which they were made, at most one about each part; about what is not
+            proposed they say nothing.
     """
-    made = {(one.part, key(one.word)): one for one in decisions}
+    made: dict[tuple[Part, str], Decision] = {}
+    for one in decisions:
+        if (one.part, one.verdict) == (Part.PHOTO, Verdict.REJECT):
+            made.clear()
+        made[one.part, key(one.word)] = one
     photo = made.get((Part.PHOTO, ""))
     whole = photo.verdict if photo else None
     texts = []

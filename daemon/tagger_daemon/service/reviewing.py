@@ -106,7 +106,10 @@ class Seen(Value):
 
     def with_decisions(self, fresh: Iterable[Decision]) -> Seen:
         """Return it with more decisions, each in the place of an earlier one about the same part."""
-        made = {(one.part, key(one.word)): one for one in (*self.offer.decisions, *fresh)}
+        made: dict[tuple[Part, str], Decision] = {}
+        for one in (*self.offer.decisions, *fresh):
+            made.pop((one.part, key(one.word)), None)  # said anew, it is the last that was said
+            made[one.part, key(one.word)] = one
         offer = self.offer.evolve(decisions=tuple(made.values()))
         return Seen(offer=offer, review=review_of(offer.record, offer.decisions))
 
@@ -127,11 +130,12 @@ class Order(Value):
             named: the photo itself was named, and not a folder that it is in.
         """
         review = seen.review
+        # What was refused as a whole is not accepted along with all others.
+        if self.verdict is Verdict.ACCEPT and review.whole is Verdict.REJECT and not named:
+            return ()
         match self.part:
             case Part.PHOTO:
-                # What was refused as a whole is not accepted along with all others.
-                if self.verdict is Verdict.ACCEPT and review.whole is Verdict.REJECT and not named:
-                    return ()
+                pass
             case Part.KEYWORD:
                 word = review.word(self.word)
                 if word is None or (word.verdict is Verdict.ADD and self.verdict is Verdict.ACCEPT):
@@ -234,6 +238,7 @@ class Desk:
     def reset(self, selection: Selection) -> int:
         """Take decisions back, and refusals: what was proposed is to be decided anew.
 
+        Where a refusal that was noted is lifted, a person's own words from before are there again.
         A photo that has changed since is worked on again, for another proposal.
 
         Returns:
@@ -636,10 +641,9 @@ def _about_words(seen: Seen, words: Sequence[str]) -> list[Decision]:
 
 
 def _seen(offer: Offer) -> Seen:
-    review = review_of(offer.record, offer.decisions)
-    if offer.refused_at is not None:
-        review = review.evolve(whole=Verdict.REJECT)
-    return Seen(offer=offer, review=review)
+    # Where a refusal is noted nothing is written, whatever words a person had put in before.
+    noted = (Decision(part=Part.PHOTO, verdict=Verdict.REJECT),) if offer.refused_at is not None else ()
+    return Seen(offer=offer, review=review_of(offer.record, (*offer.decisions, *noted)))
 
 
 def _has(review: Review, part: Part) -> bool:
