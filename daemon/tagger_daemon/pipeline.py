@@ -15,6 +15,7 @@ from typing import Protocol
 from tagger_daemon.errors import EmbeddingRefused, PhotoChanged, PhotoGone
 from tagger_daemon.metadata.fields import read_name
 from tagger_daemon.metadata.ownership import judged_by, known, nothing_to_do, still_good, wanted
+from tagger_daemon.metadata.review import reading_of
 from tagger_daemon.metadata.words import persons_words
 from tagger_daemon.model import (
     UNWRITTEN,
@@ -340,4 +341,5 @@ def _record(
         marker=stands.marker,
         rejected=stands.marker.rejected if plan and stands.marker else existing.rejected,
         answers=draft,
+        known=reading_of(existing) if outcome is Outcome.PROPOSED else "",
     )

@@ -446,6 +446,23 @@ def test_a_sidecar_that_changed_counts_as_a_changed_photo(studio: Studio) -> Non
     assert tell(sidecar, TITLE) == "Mine"
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("jpg", f"{TITLE}=Mine"), ("jpg", f"{ALT}=Mine"), ("tif", f"{WORDS}=Rose"), ("psd", f"{TITLE}=Mine")],
+)
+def test_a_sidecar_that_appeared_since_counts_too(studio: Studio, kind: str, words: str) -> None:
+    path = draw(studio.folder / f"a.{kind}").path
+    propose(studio, path)
+    Desk(studio.database).decide(Selection(), ACCEPT)
+    stamp(path.with_suffix(".xmp"), words)
+    content = path.read_bytes()
+    with pytest.raises(PhotoChanged, match="left alone and waits"):
+        Applier(bench(studio)).effect(seen(studio, path))
+    assert path.read_bytes() == content
+    path.with_suffix(".xmp").unlink()
+    assert apply(studio) == {path.name: Outcome.WRITTEN}
+
+
 def test_a_renamed_photo_is_written_and_one_that_is_gone_is_told(studio: Studio) -> None:
     path, gone = paint(studio, "a.jpg", "b.jpg")
     propose(studio, path, gone)
@@ -544,6 +561,22 @@ def test_a_death_in_the_middle_of_a_write_is_found_out(studio: Studio, swapped: 
     assert states(studio) == ({} if swapped else {"a.jpg": State.EDITED})
     assert apply(studio) == ({} if swapped else {"a.jpg": Outcome.WRITTEN})
     assert tell(path, WORDS) == "dog|beach"
+
+
+def test_a_death_after_a_renamed_photo_was_written_settles_its_proposal(studio: Studio) -> None:
+    (path,) = paint(studio, "a.jpg")
+    propose(studio, path)
+    Desk(studio.database).decide(Selection(), ACCEPT)
+    renamed = path.rename(studio.folder / "new.jpg")
+    assert studio.tag(renamed, SAID, PROPOSE).outcome is Outcome.SKIPPED
+    applier = Applier(bench(studio))
+    effect = applier.effect(seen(studio, path))
+    assert effect.plan is not None
+    studio.ledger.intend(applier._record(effect, Outcome.WRITTEN))
+    studio.metadata.apply(effect.plan)
+    settle_intentions(studio.database, studio.backlog, studio.ledger, studio.metadata, now=9, mine=is_by_hand)
+    assert (states(studio), tell(renamed, TITLE)) == ({}, "A dog.")
+    assert [found.found.path for found in studio.undo(renamed)] == [renamed]
 
 
 # --- Very many, and what is narrowed down ---

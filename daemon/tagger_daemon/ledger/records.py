@@ -149,6 +149,13 @@ class Ledger:
         with self._database.transaction() as db:
             db.execute("UPDATE record SET path = ? WHERE path = ?", (os.fsencode(to), os.fsencode(path)))
 
+    def followed(self, record: Record) -> None:
+        """Keep the proposal that a review carried out under the name that its photo has now."""
+        with self._database.transaction() as db:
+            row = db.execute("SELECT path FROM record WHERE id = ?", (record.proposal,)).fetchone()
+            if row is not None and row["path"] != os.fsencode(record.photo.path):
+                self.moved(Path(os.fsdecode(row["path"])), record.photo.path)
+
     def intended(self) -> list[Record]:
         """Writes that an earlier process began and may or may not have completed."""
         with self._database.transaction() as db:

@@ -7,6 +7,7 @@ said about them afterwards.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,6 +28,7 @@ from tagger_daemon.model import (
     Value,
     Verdict,
     WritePlan,
+    text_hash,
 )
 
 _TEXTS = (Stage.CAPTION, Stage.DESCRIPTION)
@@ -201,8 +203,20 @@ def policy_of(record: Record, review: Review, *, keyword_root: str = "") -> Poli
 
 
 def is_as_proposed(record: Record, existing: Existing) -> bool:
-    """Tell whether there still stands what a proposal was made against, in every tag that it would change."""
+    """Tell whether there still stands what a proposal was made against.
+
+    In every tag that it would change, and in all words of the photo's in whichever file: a sidecar that has
+    appeared since may hold a person's.
+    """
+    if record.known not in ("", reading_of(existing)):
+        return False
     return all(existing.stands.get(tag) == (value or None) for tag, value in record.before.items())
+
+
+def reading_of(existing: Existing) -> str:
+    """Return a hash of all words that stand in a photo and its sidecars."""
+    lists = (existing.keywords, existing.hierarchical, existing.tags_list, existing.other_keywords)
+    return text_hash(json.dumps([dict(existing.texts), *lists], sort_keys=True))
 
 
 def is_as_decided(plan: WritePlan, annotation: Annotation, policy: Policy, review: Review) -> bool:

@@ -379,8 +379,7 @@ class Applier:
                 _check_still_decided(db, effect.seen)
             if held is not None:
                 self._backlog.let_go(held, record.final_fingerprint, now=now_ms())
-            if effect.photo.path != effect.seen.offer.path:
-                self._ledger.moved(effect.seen.offer.path, effect.photo.path)
+            self._ledger.followed(record)
             self._ledger.add(record)
             self._bench.finished(record)
 
