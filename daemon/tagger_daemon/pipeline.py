@@ -71,8 +71,8 @@ class Conversation(Protocol):
 class Journal(Protocol):
     """Keeps what must survive a death in the middle of a journey, and remembers earlier ones."""
 
-    async def recall(self, content_hash: str) -> Memory:
-        """Say what is known of a picture, by its content."""
+    async def recall(self, content_hash: str, path: Path | None = None) -> Memory:
+        """Say what is known of a picture, by its content; and whether the photo at a path is under review."""
 
     async def answers_about(self, photo: Photo) -> Draft | None:
         """Give the newest answers about a photo, finished or not; None: this content of it is not known."""
@@ -214,13 +214,13 @@ async def recognised(existing: Existing, tools: Tools) -> tuple[Existing, Memory
     """
     claimed = existing.marker.content_hash if existing.marker else ""
     if claimed:
-        memory = await tools.journal.recall(claimed)
+        memory = await tools.journal.recall(claimed, existing.photo.path)
         seen = known(existing, memory)
         if not memory.left_alone and nothing_to_do(seen, memory, tools.policy(existing.photo)):
             return seen, memory
     content = await asyncio.to_thread(tools.metadata.content_hash, existing.photo)
     if content != claimed:
-        memory = await tools.journal.recall(content)
+        memory = await tools.journal.recall(content, existing.photo.path)
     return known(existing.evolve(content_hash=content), memory), memory
 
 

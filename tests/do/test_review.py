@@ -434,6 +434,43 @@ def test_a_photo_that_changed_waits_and_is_proposed_anew_without_a_request(studi
     assert (tell(path, TITLE), tell(path, "XMP-xmp:Rating")) == ("A dog.", "3")
 
 
+def test_what_a_person_said_of_a_photo_that_changed_is_not_lost(studio: Studio) -> None:
+    (path,) = paint(studio, "a.jpg")
+    propose(studio, path)
+    desk = Desk(studio.database)
+    desk.edit(seen(studio, path), [(Part.CAPTION, "Rex")], ["garden"])
+    desk.decide(meant(path), BLUE)
+    desk.decide(meant(path), ACCEPT)
+    stamp(path, "XMP-xmp:Rating=3")
+    desk.reset(meant(path))
+    assert studio.ledger.recall(seen(studio, path).offer.record.content_hash or "").rejected == ("blue",)
+    propose(studio, path)
+    assert states(studio) == {"a.jpg": State.PENDING}
+    desk.decide(meant(path), ACCEPT)
+    assert apply(studio) == {"a.jpg": Outcome.WRITTEN}
+    assert (tell(path, TITLE), tell(path, WORDS)) == ("Rex", "garden|dog|beach")
+    # Another model does not bring it back either.
+    studio.tag(path, *OTHER)
+    assert tell(path, WORDS) == "garden|dog|sea"
+
+
+@pytest.mark.parametrize("mode", [Mode.PROPOSE, Mode.REFRESH])
+def test_a_picture_that_was_cropped_under_review_waits_with_its_decisions(studio: Studio, mode: Mode) -> None:
+    (path,) = paint(studio, "a.jpg")
+    propose(studio, path)
+    desk = Desk(studio.database)
+    desk.edit(seen(studio, path), [(Part.CAPTION, "Rex")], [])
+    Image.new("RGB", (20, 20), (9, 80, 160)).save(path)
+    record = studio.tag(path, SAID, RULES.evolve(mode=mode))
+    assert (record.outcome, record.reason) == (Outcome.SKIPPED, "a review of it is under way")
+    assert seen(studio, path).offer.record.id == record.proposal
+    desk.reset(meant(path))
+    propose(studio, path)
+    desk.decide(meant(path), ACCEPT)
+    assert apply(studio) == {"a.jpg": Outcome.WRITTEN}
+    assert tell(path, TITLE) == "Rex"
+
+
 def test_a_sidecar_that_changed_counts_as_a_changed_photo(studio: Studio) -> None:
     raw = draw(studio.folder / "IMG.nef").path
     sidecar = studio.folder / "IMG.xmp"

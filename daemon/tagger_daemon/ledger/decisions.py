@@ -5,8 +5,10 @@ Every function works on the caller's connection, inside the caller's transaction
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable
+from pathlib import Path
 
 from tagger_daemon.model import Decision, Outcome, Part, Record, Verdict
 
@@ -52,6 +54,47 @@ def forget(db: sqlite3.Connection, proposal: str, content_hash: str) -> None:
         db.execute("DELETE FROM decision WHERE proposal = ?", (proposal,))
 
 
+def set_aside(db: sqlite3.Connection, proposal: str, *, gone: bool) -> None:
+    """Take back a proposal's decisions, and keep what they say of its parts for the next one of its photo.
+
+    Acceptances are of what was proposed then, and go.
+
+    Args:
+        db: inside a transaction.
+        proposal: id of its record.
+        gone: no file is at its path: the next one may be at another.
+    """
+    db.execute(
+        "INSERT OR REPLACE INTO carried(path, content_hash, gone, part, word, verdict, spelt, text, number) "
+        "SELECT record.path, decision.content_hash, ?, part, word, verdict, spelt, text, number "
+        "FROM decision JOIN record ON record.id = decision.proposal "
+        "WHERE proposal = ? AND part <> ? AND verdict <> ?",
+        (gone, proposal, Part.PHOTO, Verdict.ACCEPT),
+    )
+    db.execute("DELETE FROM decision WHERE proposal = ?", (proposal,))
+
+
+def carry_over(db: sqlite3.Connection, record: Record) -> None:
+    """Have a new proposal begin with what was decided about the one before, if that was set aside."""
+    if record.outcome is not Outcome.PROPOSED:
+        return
+    places = (os.fsencode(record.photo.path), record.content_hash or "")
+    db.execute(
+        "INSERT OR REPLACE INTO decision(proposal, content_hash, part, word, verdict, spelt, text, number) "
+        "SELECT ?, ?, part, word, verdict, spelt, text, number FROM carried "
+        "WHERE path = ? OR (gone AND content_hash = ?)",
+        (record.id, record.content_hash or "", *places),
+    )
+    db.execute("DELETE FROM carried WHERE path = ? OR (gone AND content_hash = ?)", places)
+
+
+def carried_words(db: sqlite3.Connection, content_hash: str) -> tuple[str, ...]:
+    """Return the keywords of a picture that were refused and set aside: nobody has to refuse them twice."""
+    query = "SELECT spelt FROM carried WHERE content_hash = ? AND part = ? AND verdict = ? ORDER BY word"
+    rows = db.execute(query, (content_hash, Part.KEYWORD, Verdict.REJECT))
+    return tuple(row["spelt"] for row in rows)
+
+
 def is_open(db: sqlite3.Connection, proposal: str) -> bool:
     """Tell whether nothing was settled about a proposal."""
     return db.execute("SELECT 1 FROM open_proposal WHERE id = ?", (proposal,)).fetchone() is not None
@@ -73,13 +116,22 @@ def settle(db: sqlite3.Connection, record: Record) -> None:
         )
 
 
-def under_review(db: sqlite3.Connection, content_hash: str) -> str:
-    """Return the id of the proposal for a picture that a person has begun to decide about; "" for none."""
+def under_review(db: sqlite3.Connection, content_hash: str, path: Path | None = None) -> str:
+    """Return the id of the proposal that a person has begun to decide about; "" for none.
+
+    Args:
+        db: a connection, that may be a read-only one.
+        content_hash: of the picture, whichever name it has.
+        path: of the photo, whichever picture stands there now.
+    """
     query = (
         "SELECT open_proposal.id FROM decision JOIN open_proposal ON open_proposal.id = decision.proposal "
-        "WHERE decision.content_hash = ? LIMIT 1"
+        "WHERE decision.content_hash = ? UNION ALL "
+        "SELECT id FROM open_proposal "
+        "WHERE path = ? AND EXISTS (SELECT 1 FROM decision WHERE proposal = open_proposal.id) LIMIT 1"
     )
-    row = db.execute(query, (content_hash,)).fetchone()
+    place = None if path is None else os.fsencode(path)
+    row = db.execute(query, (content_hash, place)).fetchone()
     return "" if row is None else str(row["id"])
 
 

@@ -16,6 +16,22 @@ CREATE TABLE decision(
 
 CREATE INDEX decision_content ON decision(content_hash);
 
+-- What was decided about the parts of photos that changed meanwhile, until something is proposed for them anew.
+CREATE TABLE carried(
+  path         BLOB NOT NULL,              -- of the photo, as the file system spells it
+  content_hash TEXT NOT NULL,              -- of its picture as it was
+  gone         INTEGER NOT NULL,           -- 1: no file was there; it may have another name now
+  part         TEXT NOT NULL,              -- from here on as for a decision
+  word         TEXT NOT NULL,
+  verdict      TEXT NOT NULL,
+  spelt        TEXT NOT NULL,
+  text         TEXT NOT NULL,
+  number       INTEGER NOT NULL,
+  PRIMARY KEY(path, part, word)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX carried_content ON carried(content_hash);
+
 -- Pictures for which a person refused all that was proposed: left alone until the person says otherwise.
 CREATE TABLE refused(
   content_hash TEXT PRIMARY KEY,

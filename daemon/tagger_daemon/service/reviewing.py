@@ -7,6 +7,7 @@ touched, record and row together. Decisions stay until they are carried out or t
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -239,7 +240,8 @@ class Desk:
         """Take decisions back, and refusals: what was proposed is to be decided anew.
 
         Where a refusal that was noted is lifted, a person's own words from before are there again.
-        A photo that has changed since is worked on again, for another proposal.
+        A photo that has changed since is worked on again, for another proposal. That one begins with what a
+        person wrote and refused: their words are not lost because a file has changed.
 
         Returns:
             For how many photos.
@@ -257,6 +259,8 @@ class Desk:
         with self._database.transaction() as db:
             again: set[Path] = set()
             for proposal, content, path, unchanged in meant:
+                if not unchanged:
+                    decided.set_aside(db, proposal, gone=not os.path.lexists(path))
                 decided.forget(db, proposal, content)
                 if not unchanged or not decided.is_open(db, proposal):
                     again |= {path, *records.places_of(db, content)}
