@@ -745,7 +745,7 @@ def test_an_edited_audit_file_is_written_exactly_as_it_says(studio: Studio) -> N
         "",
         json.dumps({"outcome": "written", "id": 5}),
         line_of(plain),
-        line_of(emptied, description=None, keywords=[]),
+        line_of(emptied, description="", keywords=[]),
         line_of(refused, caption="All the same"),
     ]
     became, problems = hand_in(studio, lines)
@@ -784,15 +784,27 @@ def test_hostile_lines_are_told_by_their_numbers_and_the_others_count(studio: St
         line_of(record, caption="x" * (LONGEST_TEXT + 1)),
         line_of(record, description="y" * (5 << 20)),
         '{"outcome": "proposed", "id": "\\ud800"}',
-        line_of(record, caption="\ud83dRex\u202e"),
+        line_of(record, caption="\ud83dRex"),
+        line_of(record, keywords=words("dog\udc00")),
+        line_of(record, caption="Rex\u202e"),
+        line_of(record, caption="Another"),
     ]
     became, problems = hand_in(studio, hostile)
     assert [problem.partition(":")[0] for problem in problems] == [
-        f"line {number}" for number in range(1, 16)
+        f"line {number}" for number in (*range(1, 18), 19)
     ]
     assert "this state directory knows no such proposal" in problems[5]
+    assert problems[-1] == "line 19: line 18 is about the same proposal, and counts"
     assert became == {"a.jpg": Outcome.WRITTEN}
     assert tell(path, TITLE) == "Rex"
+
+
+def test_a_mark_at_the_beginning_costs_no_line_and_null_says_nothing(studio: Studio) -> None:
+    (path,) = paint(studio, "a.jpg")
+    propose(studio, path)
+    line = line_of(seen(studio, path).offer.record, caption=None, keywords=None)
+    assert hand_in(studio, [b"\xef\xbb\xbf" + line.encode()]) == ({"a.jpg": Outcome.WRITTEN}, [])
+    assert (tell(path, TITLE), tell(path, WORDS)) == ("A dog.", "dog|beach|blue")
 
 
 def test_a_field_for_which_nothing_is_proposed_cannot_be_edited(studio: Studio) -> None:

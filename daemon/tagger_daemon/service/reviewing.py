@@ -10,6 +10,7 @@ import json
 import os
 import sqlite3
 import uuid
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -531,8 +532,9 @@ class Line(Value):
 def proposals_in(database: Path, file: Path, *, problem: Callable[[str], None]) -> Iterator[Line]:
     """Give the proposals of an audit file, with what a person made of them in that very file.
 
-    A text that differs from the model's is an edit, an empty one a refusal; a keyword that was taken out is
-    refused, another one is added by hand. What is not decided otherwise is accepted: the file is handed in to
+    A text that differs from the model's is an edit, an empty one a refusal, none at all says nothing; a
+    keyword that was taken out is refused, another one is added by hand. Of two lines about one proposal the
+    first counts, and the other is told. What is not decided otherwise is accepted: the file is handed in to
     be carried out.
 
     Args:
@@ -544,6 +546,7 @@ def proposals_in(database: Path, file: Path, *, problem: Callable[[str], None]) 
         ReviewRefused: the file cannot be read.
         StateUnavailable: the database cannot be read.
     """
+    first: dict[str, int] = {}
     with read_only(database) as db:
         for number, raw in _lines(file):
             try:
@@ -553,7 +556,13 @@ def proposals_in(database: Path, file: Path, *, problem: Callable[[str], None]) 
                 offer = proposals.offer(db, said["id"])
                 if offer is None:
                     raise ReviewRefused("this state directory knows no such proposal")
-                yield _line(number, _seen(offer), said)
+                if offer.record.id in first:
+                    raise ReviewRefused(
+                        f"line {first[offer.record.id]} is about the same proposal, and counts"
+                    )
+                line = _line(number, _seen(offer), said)
+                first[offer.record.id] = number
+                yield line
             except ReviewRefused as error:
                 problem(f"line {number}: {error}")
 
@@ -564,7 +573,7 @@ def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
             number = 0
             while raw := opened.readline(LONGEST_LINE + 1):
                 number += 1
-                yield number, raw
+                yield number, raw if number > 1 else raw.removeprefix(BOM_UTF8)  # some editors put one there
                 while len(raw) > LONGEST_LINE and not raw.endswith(b"\n"):
                     raw = opened.readline(LONGEST_LINE + 1)
                     if not raw:
@@ -594,15 +603,29 @@ def _parsed(raw: bytes) -> dict[str, Any] | None:
     if not isinstance(said.get("id"), str) or not said["id"].isascii():
         raise ReviewRefused("its `id` is missing, or none of ours")
     for name in (Part.CAPTION, Part.DESCRIPTION):
-        if not isinstance(said.get(name, ""), str | None):
+        text = said.get(name)
+        if not isinstance(text, str | None):
             raise ReviewRefused(f"its `{name}` is no text")
+        _check_whole(name, text or "")
     words = said.get("keywords", [])
     if words is not None and not (
         isinstance(words, list)
         and all(isinstance(one, dict) and isinstance(one.get("keyword"), str) for one in words)
     ):
         raise ReviewRefused('its `keywords` are no list of {"keyword": "…"}')
+    for one in words or ():
+        _check_whole(Part.KEYWORDS, one["keyword"])
     return said
+
+
+def _check_whole(name: str, text: str) -> None:
+    """Refuse half a character: an editor has lost the other, and who knows what else.
+
+    Raises:
+        ReviewRefused: there is one.
+    """
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ReviewRefused(f"its `{name}` holds half a character")
 
 
 def _line(number: int, seen: Seen, said: dict[str, Any]) -> Line:
@@ -613,10 +636,10 @@ def _line(number: int, seen: Seen, said: dict[str, Any]) -> Line:
     if seen.review.whole is None:
         fresh.append(Decision(part=Part.PHOTO, verdict=Verdict.ACCEPT))
     for part, stage in _STAGES.items():
-        if part in said:
-            fresh += _about_text(seen, part, stage, said[part] or "")
-    if "keywords" in said:
-        fresh += _about_words(seen, [one["keyword"] for one in said["keywords"] or ()])
+        if (text := said.get(part)) is not None:  # null says nothing
+            fresh += _about_text(seen, part, stage, text)
+    if (words := said.get("keywords")) is not None:
+        fresh += _about_words(seen, [one["keyword"] for one in words])
     return Line(number=number, seen=seen.with_decisions(fresh), fresh=tuple(fresh))
 
 
