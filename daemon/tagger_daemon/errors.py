@@ -31,6 +31,7 @@ Every class names exactly one `Fate`; a test fails if one does not.
     │   ├── EmbeddingRefused        FAIL      not into this very file: a sidecar takes the words instead
     │   └── VerificationFailed      FAIL      the written copy is not what was planned; dropped
     ├── ReviewRefused               FAIL      what a person asked of a review cannot be done
+    │   └── DecidedOtherwise        FAIL      something else was decided while it was being carried out
     ├── Defect                      RETRY     a mistake of ours, met on this photo; the others go on
     ├── LeaseLost                   DISCARD   somebody else has the job
     ├── FolderUnavailable           PAUSE     disk full, read-only, unmounted: resumes by itself
@@ -217,6 +218,10 @@ class ReviewRefused(TaggerError):
     """What a person asked of a review cannot be done; nothing was changed."""
 
     fate = Fate.FAIL
+
+
+class DecidedOtherwise(ReviewRefused):
+    """A person has decided something else about a proposal since it was looked at; nothing was changed."""
 
 
 class Defect(TaggerError):

@@ -506,6 +506,9 @@ class Record(Value):
     undoes: tuple[str, ...] = ()  # ids of the records that were taken back
     undone_words: tuple[str, ...] = ()  # the keywords that were taken back; empty: all that the records wrote
     by_hand: tuple[str, ...] = ()  # keywords of a person's that were written with ours
+    known: str = (
+        ""  # of a proposal, what its photo said then in whichever file, hashed; "" before this was kept
+    )
     proposal: str = ""  # id of the proposal that a person's review of made this of, or that is under review
 
 

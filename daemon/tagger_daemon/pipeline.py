@@ -15,6 +15,7 @@ from typing import Protocol
 from tagger_daemon.errors import EmbeddingRefused, PhotoChanged, PhotoGone, PhotoPassedOver
 from tagger_daemon.metadata.fields import read_name
 from tagger_daemon.metadata.ownership import judged_by, known, nothing_to_do, still_good, wanted
+from tagger_daemon.metadata.review import reading_of
 from tagger_daemon.metadata.words import persons_words
 from tagger_daemon.model import (
     UNWRITTEN,
@@ -70,8 +71,8 @@ class Conversation(Protocol):
 class Journal(Protocol):
     """Keeps what must survive a death in the middle of a journey, and remembers earlier ones."""
 
-    async def recall(self, content_hash: str) -> Memory:
-        """Say what is known of a picture, by its content."""
+    async def recall(self, content_hash: str, path: Path | None = None) -> Memory:
+        """Say what is known of a picture, by its content; and whether the photo at a path is under review."""
 
     async def answers_about(self, photo: Photo) -> Draft | None:
         """Give the newest answers about a photo, finished or not; None: this content of it is not known."""
@@ -216,13 +217,13 @@ async def recognised(existing: Existing, tools: Tools) -> tuple[Existing, Memory
     """
     claimed = existing.marker.content_hash if existing.marker else ""
     if claimed:
-        memory = await tools.journal.recall(claimed)
+        memory = await tools.journal.recall(claimed, existing.photo.path)
         seen = known(existing, memory)
         if not memory.left_alone and nothing_to_do(seen, memory, tools.policy(existing.photo)):
             return seen, memory
     content = await asyncio.to_thread(tools.metadata.content_hash, existing.photo)
     if content != claimed:
-        memory = await tools.journal.recall(content)
+        memory = await tools.journal.recall(content, existing.photo.path)
     return known(existing.evolve(content_hash=content), memory), memory
 
 
@@ -343,4 +344,5 @@ def _record(
         marker=stands.marker,
         rejected=stands.marker.rejected if plan and stands.marker else existing.rejected,
         answers=draft,
+        known=reading_of(existing) if outcome is Outcome.PROPOSED else "",
     )

@@ -131,7 +131,7 @@ def test_a_photo_that_changes_under_review_waits_until_it_is_proposed_anew(
         assert states(house) == {photo.name: "pending"}
         review(house, "accept", "--all")
         review(house, "apply", "--yes")
-        assert "beta" in read_tags([photo])[photo.name][KEYWORDS]
+        assert "beta" not in read_tags([photo])[photo.name][KEYWORDS]
         assert len(server.chat_requests) == asked
         assert house.counts() == {JobState.DONE: 1}
 

@@ -48,7 +48,12 @@ EVERYTHING = said(Part.PHOTO, ACCEPT)
         ((), State.PENDING),
         ((EVERYTHING,), State.ACCEPTED),
         ((said(Part.PHOTO, REJECT),), State.REFUSED),
-        ((said(Part.PHOTO, REJECT), said(Part.CAPTION, ACCEPT)), State.REFUSED),
+        ((said(Part.PHOTO, REJECT), said(Part.CAPTION, ACCEPT)), State.EDITED),
+        ((said(Part.PHOTO, REJECT), said(Part.CAPTION, EDIT, text="Rex")), State.EDITED),
+        ((said(Part.PHOTO, REJECT), said(Part.KEYWORD, ADD, "cat")), State.EDITED),
+        ((said(Part.PHOTO, REJECT), said(Part.CAPTION, REJECT)), State.REFUSED),
+        ((said(Part.CAPTION, ACCEPT), said(Part.PHOTO, REJECT)), State.REFUSED),
+        ((said(Part.KEYWORD, ADD, "cat"), said(Part.PHOTO, REJECT)), State.REFUSED),
         ((said(Part.KEYWORD, REJECT, "Blue"),), State.PENDING),
         ((EVERYTHING, said(Part.KEYWORD, REJECT, "Blue")), State.EDITED),
         ((EVERYTHING, said(Part.KEYWORD, REJECT, "elsewhere")), State.ACCEPTED),
@@ -98,6 +103,24 @@ def test_what_is_written_is_told_apart_from_what_is_a_persons_and_what_is_refuse
     assert words.by_hand == Draft(caption="Rex", keywords=("cat",))
     assert words.refused == Draft(keywords=("blue",), description="One dog runs.")
     assert words.keywords == ("dog",)
+
+
+def test_what_is_not_decided_is_not_written() -> None:
+    words = annotation_of(PROPOSAL, review_of(PROPOSAL, (said(Part.KEYWORD, REJECT, "blue"),)))
+    assert (words.caption, words.keywords, words.description) == (None, (), None)
+    assert (words.by_hand, words.refused) == (Draft(), Draft(keywords=("blue",)))
+
+
+def test_of_a_refused_photo_only_what_was_said_afterwards_is_written() -> None:
+    decisions = (
+        said(Part.KEYWORD, ACCEPT, "blue"),
+        said(Part.PHOTO, REJECT),
+        said(Part.KEYWORD, ACCEPT, "dog"),
+        said(Part.CAPTION, EDIT, text="Rex"),
+    )
+    words = annotation_of(PROPOSAL, review_of(PROPOSAL, decisions))
+    assert (words.keywords, words.by_hand) == (("dog",), Draft(caption="Rex"))
+    assert words.refused == Draft(keywords=("blue",), description="One dog runs.")
 
 
 def test_nothing_is_written_but_the_fields_that_were_proposed() -> None:

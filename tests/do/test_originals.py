@@ -144,7 +144,7 @@ def test_a_write_that_was_begun_is_noted_with_its_original(photos: Path, store: 
     intended: list[Record] = []
 
     class Journal:
-        async def recall(self, _: str) -> Memory:
+        async def recall(self, _: str, __: Path | None = None) -> Memory:
             return Memory()
 
         async def intend(self, record: Record) -> None:

@@ -101,7 +101,7 @@ class Journey:
     async def save_draft(self, job: Job, draft: Draft) -> None:
         """Nothing dies here."""
 
-    async def recall(self, content_hash: str) -> Memory:
+    async def recall(self, content_hash: str, path: Path | None = None) -> Memory:
         return self.memory
 
     async def answers_about(self, photo: Photo) -> Draft:

@@ -13,8 +13,10 @@ from PIL import Image
 
 from support.metadata_files import draw, open_store, stamp, tell
 from support.studio import Studio, by_model, meaning, open_studio
+from tagger_daemon.cli.exits import Exit
+from tagger_daemon.cli.review import Decided, Outcomes, carry_out
 from tagger_daemon.database import read_only
-from tagger_daemon.errors import LeaseLost, PhotoChanged, PhotoGone, ReviewRefused
+from tagger_daemon.errors import DecidedOtherwise, LeaseLost, PhotoChanged, PhotoGone, ReviewRefused
 from tagger_daemon.ledger import proposals
 from tagger_daemon.metadata.fields import LONGEST_TEXT
 from tagger_daemon.metadata.review import State, annotation_of, is_as_decided, policy_of
@@ -192,6 +194,17 @@ def test_a_keyword_by_hand_stands_in_every_list_and_is_nobodys_but_the_persons(s
     assert tell(path, WORDS) == tell(path, "IPTC:Keywords") == "Rose|garden"
 
 
+def test_accepting_a_keyword_that_a_person_added_leaves_it_theirs(studio: Studio) -> None:
+    (path,) = paint(studio, "a.jpg")
+    propose(studio, path)
+    desk = Desk(studio.database)
+    desk.edit(seen(studio, path), [], ["garden"])
+    assert desk.decide(Selection(), Order(verdict=Verdict.ACCEPT, part=Part.KEYWORD, word="Garden")) == 0
+    word = seen(studio, path).review.word("garden")
+    assert word is not None
+    assert word.verdict is Verdict.ADD
+
+
 def test_a_single_word_counts_more_than_its_field_and_that_more_than_the_photo(studio: Studio) -> None:
     (path,) = paint(studio, "a.jpg")
     propose(studio, path)
@@ -203,6 +216,50 @@ def test_a_single_word_counts_more_than_its_field_and_that_more_than_the_photo(s
     desk.decide(meant(path), ACCEPT)
     apply(studio)
     assert (tell(path, WORDS), tell(path, TITLE), tell(path, TEXT)) == ("dog", "A dog.", "")
+
+
+def carried_out(studio: Studio, decided: Sequence[Decided]) -> tuple[Exit, Outcomes]:
+    """Carry out what was listed before, as the commands do, without a question."""
+    outcomes = Outcomes()
+    applier, desk = Applier(bench(studio)), Desk(studio.database)
+    status = carry_out(applier, desk, decided, outcomes, dry_run=False, yes=True, as_json=True)
+    return status, outcomes
+
+
+def test_what_is_taken_back_between_the_question_and_its_turn_is_not_written(studio: Studio) -> None:
+    taken_back, accepted = paint(studio, "a.jpg", "b.jpg")
+    propose(studio, taken_back, accepted)
+    desk = Desk(studio.database)
+    desk.decide(Selection(), ACCEPT)
+    listed = [
+        Decided(proposal=found.offer.record.id, path=found.offer.path, state=found.review.state)
+        for found in desk.find(Selection())
+    ]
+    desk.reset(meant(taken_back))
+    desk.decide(meant(taken_back), BLUE)
+    content = taken_back.read_bytes()
+    status, outcomes = carried_out(studio, listed)
+    assert (status, outcomes.counts) == (Exit.AMISS, {"written": 1})
+    assert [path for path, _ in outcomes.waiting] == [taken_back]
+    assert taken_back.read_bytes() == content
+    assert states(studio) == {"a.jpg": State.PENDING}
+
+
+@pytest.mark.parametrize("order", [ACCEPT, REJECT])
+def test_what_is_decided_while_it_is_being_written_wins(studio: Studio, order: Order) -> None:
+    (path,) = paint(studio, "a.jpg")
+    propose(studio, path)
+    desk, applier = Desk(studio.database), Applier(bench(studio))
+    desk.decide(meant(path), order)
+    effect = applier.effect(seen(studio, path))
+    desk.decide(meant(path), BLUE)
+    desk.decide(meant(path), ACCEPT)
+    content = path.read_bytes()
+    with pytest.raises(DecidedOtherwise):
+        applier.carry_out(effect)
+    assert (path.read_bytes(), studio.ledger.intended()) == (content, [])
+    assert apply(studio) == {"a.jpg": Outcome.WRITTEN}
+    assert tell(path, WORDS) == "dog|beach"
 
 
 # --- It is remembered ---
@@ -301,6 +358,28 @@ def test_a_refusal_that_is_lifted_leaves_the_proposal_to_be_decided_anew(studio:
     assert tell(path, WORDS) == "dog|beach|blue"
 
 
+def test_words_of_ones_own_on_a_refused_photo_are_written_or_kept(studio: Studio) -> None:
+    after, before = paint(studio, "a.jpg", "b.jpg")
+    propose(studio, after, before)
+    desk = Desk(studio.database)
+    desk.edit(seen(studio, before), [(Part.CAPTION, "Rex")], ["garden"])
+    desk.decide(meant(after, before), REJECT)
+    desk.edit(seen(studio, after), [(Part.CAPTION, "Rex")], [])
+    # Of a photo that was refused as a whole nothing is accepted along with the others.
+    for part in (Part.PHOTO, Part.DESCRIPTION, Part.KEYWORDS):
+        assert desk.count(Selection(), Order(verdict=Verdict.ACCEPT, part=part)) == 0
+    assert apply(studio) == {"a.jpg": Outcome.WRITTEN, "b.jpg": Outcome.REFUSED}
+    assert (tell(after, TITLE), tell(after, TEXT), tell(after, WORDS)) == ("Rex", "", "")
+    refused = seen(studio, before).review
+    assert refused.state is State.REFUSED
+    assert {text.verdict for text in refused.texts} == {Verdict.REJECT}
+    assert {word.verdict for word in refused.words} == {Verdict.REJECT}
+    desk.reset(meant(before))
+    desk.decide(meant(before), ACCEPT)
+    assert apply(studio) == {"b.jpg": Outcome.WRITTEN}
+    assert (tell(before, TITLE), tell(before, WORDS)) == ("Rex", "garden|dog|beach|blue")
+
+
 @pytest.mark.parametrize("mode", list(Mode))
 def test_no_journey_passes_over_a_review_that_is_under_way(studio: Studio, mode: Mode) -> None:
     (path,) = paint(studio, "a.jpg")
@@ -355,6 +434,43 @@ def test_a_photo_that_changed_waits_and_is_proposed_anew_without_a_request(studi
     assert (tell(path, TITLE), tell(path, "XMP-xmp:Rating")) == ("A dog.", "3")
 
 
+def test_what_a_person_said_of_a_photo_that_changed_is_not_lost(studio: Studio) -> None:
+    (path,) = paint(studio, "a.jpg")
+    propose(studio, path)
+    desk = Desk(studio.database)
+    desk.edit(seen(studio, path), [(Part.CAPTION, "Rex")], ["garden"])
+    desk.decide(meant(path), BLUE)
+    desk.decide(meant(path), ACCEPT)
+    stamp(path, "XMP-xmp:Rating=3")
+    desk.reset(meant(path))
+    assert studio.ledger.recall(seen(studio, path).offer.record.content_hash or "").rejected == ("blue",)
+    propose(studio, path)
+    assert states(studio) == {"a.jpg": State.PENDING}
+    desk.decide(meant(path), ACCEPT)
+    assert apply(studio) == {"a.jpg": Outcome.WRITTEN}
+    assert (tell(path, TITLE), tell(path, WORDS)) == ("Rex", "garden|dog|beach")
+    # Another model does not bring it back either.
+    studio.tag(path, *OTHER)
+    assert tell(path, WORDS) == "garden|dog|sea"
+
+
+@pytest.mark.parametrize("mode", [Mode.PROPOSE, Mode.REFRESH])
+def test_a_picture_that_was_cropped_under_review_waits_with_its_decisions(studio: Studio, mode: Mode) -> None:
+    (path,) = paint(studio, "a.jpg")
+    propose(studio, path)
+    desk = Desk(studio.database)
+    desk.edit(seen(studio, path), [(Part.CAPTION, "Rex")], [])
+    Image.new("RGB", (20, 20), (9, 80, 160)).save(path)
+    record = studio.tag(path, SAID, RULES.evolve(mode=mode))
+    assert (record.outcome, record.reason) == (Outcome.SKIPPED, "a review of it is under way")
+    assert seen(studio, path).offer.record.id == record.proposal
+    desk.reset(meant(path))
+    propose(studio, path)
+    desk.decide(meant(path), ACCEPT)
+    assert apply(studio) == {"a.jpg": Outcome.WRITTEN}
+    assert tell(path, TITLE) == "Rex"
+
+
 def test_a_sidecar_that_changed_counts_as_a_changed_photo(studio: Studio) -> None:
     raw = draw(studio.folder / "IMG.nef").path
     sidecar = studio.folder / "IMG.xmp"
@@ -365,6 +481,23 @@ def test_a_sidecar_that_changed_counts_as_a_changed_photo(studio: Studio) -> Non
     with pytest.raises(PhotoChanged):
         Applier(bench(studio)).effect(seen(studio, raw))
     assert tell(sidecar, TITLE) == "Mine"
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("jpg", f"{TITLE}=Mine"), ("jpg", f"{ALT}=Mine"), ("tif", f"{WORDS}=Rose"), ("psd", f"{TITLE}=Mine")],
+)
+def test_a_sidecar_that_appeared_since_counts_too(studio: Studio, kind: str, words: str) -> None:
+    path = draw(studio.folder / f"a.{kind}").path
+    propose(studio, path)
+    Desk(studio.database).decide(Selection(), ACCEPT)
+    stamp(path.with_suffix(".xmp"), words)
+    content = path.read_bytes()
+    with pytest.raises(PhotoChanged, match="left alone and waits"):
+        Applier(bench(studio)).effect(seen(studio, path))
+    assert path.read_bytes() == content
+    path.with_suffix(".xmp").unlink()
+    assert apply(studio) == {path.name: Outcome.WRITTEN}
 
 
 def test_a_renamed_photo_is_written_and_one_that_is_gone_is_told(studio: Studio) -> None:
@@ -465,6 +598,22 @@ def test_a_death_in_the_middle_of_a_write_is_found_out(studio: Studio, swapped: 
     assert states(studio) == ({} if swapped else {"a.jpg": State.EDITED})
     assert apply(studio) == ({} if swapped else {"a.jpg": Outcome.WRITTEN})
     assert tell(path, WORDS) == "dog|beach"
+
+
+def test_a_death_after_a_renamed_photo_was_written_settles_its_proposal(studio: Studio) -> None:
+    (path,) = paint(studio, "a.jpg")
+    propose(studio, path)
+    Desk(studio.database).decide(Selection(), ACCEPT)
+    renamed = path.rename(studio.folder / "new.jpg")
+    assert studio.tag(renamed, SAID, PROPOSE).outcome is Outcome.SKIPPED
+    applier = Applier(bench(studio))
+    effect = applier.effect(seen(studio, path))
+    assert effect.plan is not None
+    studio.ledger.intend(applier._record(effect, Outcome.WRITTEN))
+    studio.metadata.apply(effect.plan)
+    settle_intentions(studio.database, studio.backlog, studio.ledger, studio.metadata, now=9, mine=is_by_hand)
+    assert (states(studio), tell(renamed, TITLE)) == ({}, "A dog.")
+    assert [found.found.path for found in studio.undo(renamed)] == [renamed]
 
 
 # --- Very many, and what is narrowed down ---
@@ -571,7 +720,7 @@ def words(*keywords: str) -> list[dict[str, Any]]:
 
 def hand_in(studio: Studio, lines: Sequence[str | bytes]) -> tuple[dict[str, Outcome], list[str]]:
     """Carry a file out, and return what became of its photos, and which lines could not be used."""
-    file = studio.folder.parent / "audit.jsonl"
+    file = studio.folder.parent / "handed-in.txt"
     raw = [line if isinstance(line, bytes) else line.encode() for line in lines]
     file.write_bytes(b"\n".join((*raw, b"")))
     problems: list[str] = []
@@ -596,16 +745,17 @@ def test_an_edited_audit_file_is_written_exactly_as_it_says(studio: Studio) -> N
         "",
         json.dumps({"outcome": "written", "id": 5}),
         line_of(plain),
-        line_of(emptied, description=None, keywords=[]),
+        line_of(emptied, description="", keywords=[]),
         line_of(refused, caption="All the same"),
     ]
     became, problems = hand_in(studio, lines)
     assert problems == []
-    assert list(became.values()) == [*[Outcome.WRITTEN] * 3, Outcome.REFUSED]
+    assert list(became.values()) == [Outcome.WRITTEN] * 4
     assert (tell(paths[0], TITLE), tell(paths[0], WORDS)) == ("Rex", "Rex|dog")
     assert (tell(paths[1], TITLE), tell(paths[1], WORDS)) == ("A dog.", "dog|beach|blue")
     assert (tell(paths[2], TITLE), tell(paths[2], WORDS), tell(paths[2], TEXT)) == ("A dog.", "", "")
-    assert tell(paths[3], TITLE) == ""
+    # A person's words count, also where all that was proposed is refused.
+    assert (tell(paths[3], TITLE), tell(paths[3], WORDS), tell(paths[3], TEXT)) == ("All the same", "", "")
     said, rules = OTHER
     studio.tag(paths[0], said, rules)
     assert (tell(paths[0], TITLE), tell(paths[0], WORDS)) == ("Rex", "Rex|dog|sea")
@@ -634,15 +784,27 @@ def test_hostile_lines_are_told_by_their_numbers_and_the_others_count(studio: St
         line_of(record, caption="x" * (LONGEST_TEXT + 1)),
         line_of(record, description="y" * (5 << 20)),
         '{"outcome": "proposed", "id": "\\ud800"}',
-        line_of(record, caption="\ud83dRex\u202e"),
+        line_of(record, caption="\ud83dRex"),
+        line_of(record, keywords=words("dog\udc00")),
+        line_of(record, caption="Rex\u202e"),
+        line_of(record, caption="Another"),
     ]
     became, problems = hand_in(studio, hostile)
     assert [problem.partition(":")[0] for problem in problems] == [
-        f"line {number}" for number in range(1, 16)
+        f"line {number}" for number in (*range(1, 18), 19)
     ]
     assert "this state directory knows no such proposal" in problems[5]
+    assert problems[-1] == "line 19: line 18 is about the same proposal, and counts"
     assert became == {"a.jpg": Outcome.WRITTEN}
     assert tell(path, TITLE) == "Rex"
+
+
+def test_a_mark_at_the_beginning_costs_no_line_and_null_says_nothing(studio: Studio) -> None:
+    (path,) = paint(studio, "a.jpg")
+    propose(studio, path)
+    line = line_of(seen(studio, path).offer.record, caption=None, keywords=None)
+    assert hand_in(studio, [b"\xef\xbb\xbf" + line.encode()]) == ({"a.jpg": Outcome.WRITTEN}, [])
+    assert (tell(path, TITLE), tell(path, WORDS)) == ("A dog.", "dog|beach|blue")
 
 
 def test_a_field_for_which_nothing_is_proposed_cannot_be_edited(studio: Studio) -> None:

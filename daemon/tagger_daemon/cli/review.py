@@ -26,7 +26,14 @@ from tagger_daemon.cli.shared import AuditOf, ConfigOption, JsonOption, PathsArg
 from tagger_daemon.cli.stopping import Stop
 from tagger_daemon.cli.terminal import console, one_line
 from tagger_daemon.database import Database
-from tagger_daemon.errors import PhotoChanged, PhotoGone, ReviewRefused, StateUnavailable, TaggerError
+from tagger_daemon.errors import (
+    DecidedOtherwise,
+    PhotoChanged,
+    PhotoGone,
+    ReviewRefused,
+    StateUnavailable,
+    TaggerError,
+)
 from tagger_daemon.ledger import records
 from tagger_daemon.metadata.review import State, TextChange
 from tagger_daemon.model import Decision, Part, Stage, Value, Verdict
@@ -343,7 +350,7 @@ class Outcomes:
 
     photos: list[tuple[Path, str]] = field(default_factory=list)  # photo, and what it got
     failed: list[tuple[Path, str]] = field(default_factory=list)  # photo, and why it was left as it was
-    waiting: list[tuple[Path, str]] = field(default_factory=list)  # changed since, or gone
+    waiting: list[tuple[Path, str]] = field(default_factory=list)  # changed since, gone, or decided anew
     problems: list[str] = field(default_factory=list)  # lines of a file that could not be used
     settled: int = 0  # photos of a file that were dealt with before
     stopped: str | None = None  # why it ended before its time
@@ -432,10 +439,16 @@ def _each(
             outcomes.stopped, outcomes.left = INTERRUPTED, len(meant) - number
             break
         try:
-            seen = desk.by_id(decided.proposal).with_decisions(decided.fresh)
+            seen, fresh = desk.by_id(decided.proposal), decided.fresh
+            if seen.review.whole is not None:  # said meanwhile: handing a file in accepts only what is open
+                fresh = tuple(one for one in fresh if one.part is not Part.PHOTO)
+            seen = seen.with_decisions(fresh)
+            if not seen.waits:
+                raise DecidedOtherwise(f"{path.name}: it is not to be written any more, as it is decided now")
             effect = applier.effect(seen)
             if done:
-                desk.keep(seen, decided.fresh)
+                if fresh and not desk.keep(seen, fresh):
+                    raise DecidedOtherwise(f"{path.name}: what was proposed for it has been dealt with")
                 outcomes.photos.append((effect.photo.path, applier.carry_out(effect).outcome.value))
             else:
                 writes = effect.plan is not None and bool(effect.plan.writes)
@@ -444,7 +457,7 @@ def _each(
         except StateUnavailable as error:
             outcomes.stopped, outcomes.left = str(error), len(meant) - number
             break
-        except (PhotoChanged, PhotoGone) as error:
+        except (PhotoChanged, PhotoGone, DecidedOtherwise) as error:
             outcomes.waiting.append((path, str(error)))
         except TaggerError as error:
             outcomes.failed.append((path, str(error)))

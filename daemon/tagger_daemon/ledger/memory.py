@@ -23,6 +23,7 @@ def remember(
     undone_at: str | None,
     refused_at: str | None = None,
     review: str = "",
+    refused_words: Sequence[str] = (),
 ) -> Memory:
     """Say what is known of a picture.
 
@@ -33,6 +34,7 @@ def remember(
         undone_at: when a person had our words taken back, if they are still to be left out.
         refused_at: when a person refused all that was proposed, if that still counts.
         review: id of the proposal that a person has begun to decide about.
+        refused_words: keywords that a person refused in a review that was given up, as the photo had changed.
     """
     # A refusal as a whole has the photo left alone; once it is lifted, its keywords may be proposed again.
     history = [record for record in history if record.outcome is not Outcome.REFUSED]
@@ -47,7 +49,7 @@ def remember(
     return Memory(
         marker=marked.marker if marked else None,
         places=places,
-        rejected=history[0].rejected if history else (),
+        rejected=(*(history[0].rejected if history else ()), *refused_words),
         undone_at=undone_at,
         answers=answers,
         refused_at=refused_at,

@@ -15,7 +15,7 @@ from typing import Any
 
 from tagger_daemon.database import Database, Migration
 from tagger_daemon.errors import LeaseLost, PhotoChanged
-from tagger_daemon.ledger.decisions import refused_at, settle, under_review
+from tagger_daemon.ledger.decisions import carried_words, carry_over, refused_at, settle, under_review
 from tagger_daemon.ledger.memory import MOST_RECALLED, remember
 from tagger_daemon.model import (
     UNWRITTEN,
@@ -67,7 +67,7 @@ class Ledger:
         with self._database.transaction() as db:
             if record.outcome is Outcome.WRITTEN and not record.proposal and record.content_hash:
                 content = record.content_hash
-                if under_review(db, content) or refused_at(db, content):
+                if under_review(db, content, record.photo.path) or refused_at(db, content):
                     raise PhotoChanged(f"{record.photo.path.name}: a review of it has begun")
             db.execute("DELETE FROM record WHERE path = ? AND stands = 0", (os.fsencode(record.photo.path),))
             self._put(record, stands=False)
@@ -81,10 +81,13 @@ class Ledger:
             LeaseLost: it is a proposal, and a person has begun, meanwhile, to decide about the one before.
         """
         with self._database.transaction() as db:
-            if record.outcome is Outcome.PROPOSED and under_review(db, record.content_hash or ""):
+            if record.outcome is Outcome.PROPOSED and under_review(
+                db, record.content_hash or "", record.photo.path
+            ):
                 raise LeaseLost(f"{record.photo.path.name}: a review of it has begun")
             self._put(record, stands=True)
             settle(db, record)
+            carry_over(db, record)
 
     def _put(self, record: Record, *, stands: bool) -> None:
         moment = datetime.fromisoformat(record.finished_at)
@@ -105,10 +108,13 @@ class Ledger:
                 ),
             )
 
-    def recall(self, content_hash: str) -> Memory:
-        """Say what is known of a picture, by its content: what we wrote, what was refused, what was said."""
+    def recall(self, content_hash: str, path: Path | None = None) -> Memory:
+        """Say what is known of a picture, by its content: what we wrote, what was refused, what was said.
+
+        Given a path, a review of the photo there counts too, whichever picture it was then.
+        """
         with self._database.transaction() as db:
-            return memory_of(db, content_hash)
+            return memory_of(db, content_hash, path)
 
     def answers_about(self, photo: Photo) -> Draft:
         """Give the newest answers about this very photo, as we left it; none where no model was asked."""
@@ -147,7 +153,16 @@ class Ledger:
     def moved(self, path: Path, to: Path) -> None:
         """Keep a photo's records under the name that it has now; what they say stays as it was said."""
         with self._database.transaction() as db:
-            db.execute("UPDATE record SET path = ? WHERE path = ?", (os.fsencode(to), os.fsencode(path)))
+            values = (os.fsencode(to), os.fsencode(path))
+            db.execute("UPDATE record SET path = ? WHERE path = ?", values)
+            db.execute("UPDATE OR REPLACE carried SET path = ? WHERE path = ?", values)
+
+    def followed(self, record: Record) -> None:
+        """Keep the proposal that a review carried out under the name that its photo has now."""
+        with self._database.transaction() as db:
+            row = db.execute("SELECT path FROM record WHERE id = ?", (record.proposal,)).fetchone()
+            if row is not None and row["path"] != os.fsencode(record.photo.path):
+                self.moved(Path(os.fsdecode(row["path"])), record.photo.path)
 
     def intended(self) -> list[Record]:
         """Writes that an earlier process began and may or may not have completed."""
@@ -185,8 +200,8 @@ class Ledger:
             db.execute("INSERT OR IGNORE INTO occasion VALUES (?, ?, ?)", (name, day.isoformat(), now))
 
 
-def memory_of(db: sqlite3.Connection, content_hash: str) -> Memory:
-    """Say what is known of a picture, by its content."""
+def memory_of(db: sqlite3.Connection, content_hash: str, path: Path | None = None) -> Memory:
+    """Say what is known of a picture, by its content; `path` is as for `Ledger.recall`."""
     query = (
         "SELECT body, stands FROM record WHERE content_hash = ? AND outcome <> ? "
         "ORDER BY stands, finished_at DESC, rowid DESC LIMIT ?"
@@ -200,10 +215,11 @@ def memory_of(db: sqlite3.Connection, content_hash: str) -> Memory:
     return remember(
         history[begun:],
         begun=history[:begun],
+        refused_words=carried_words(db, content_hash),
         places=frozenset(Path(os.fsdecode(row["path"])) for row in places),
         undone_at=None if undone is None else str(undone["at"]),
         refused_at=refused_at(db, content_hash),
-        review=under_review(db, content_hash),
+        review=under_review(db, content_hash, path),
     )
 
 

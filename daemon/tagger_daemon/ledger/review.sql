@@ -1,6 +1,7 @@
 -- What persons decided about proposals.
 
--- The decisions of a review that is under way; they go once they are carried out, or taken back.
+-- The decisions of a review that is under way; they go once they are carried out, or taken back. A person's own
+-- words stay where the photo was refused: they were not written.
 CREATE TABLE decision(
   proposal     TEXT NOT NULL,              -- id of the record
   content_hash TEXT NOT NULL,              -- of its picture
@@ -9,10 +10,27 @@ CREATE TABLE decision(
   verdict      TEXT NOT NULL,              -- accept, reject, edit or add
   spelt        TEXT NOT NULL,              -- the keyword as it is spelt, or ''
   text         TEXT NOT NULL,              -- a person's text, or ''
+  number       INTEGER NOT NULL,           -- in the order in which they were made, of one proposal
   PRIMARY KEY(proposal, part, word)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX decision_content ON decision(content_hash);
+
+-- What was decided about the parts of photos that changed meanwhile, until something is proposed for them anew.
+CREATE TABLE carried(
+  path         BLOB NOT NULL,              -- of the photo, as the file system spells it
+  content_hash TEXT NOT NULL,              -- of its picture as it was
+  gone         INTEGER NOT NULL,           -- 1: no file was there; it may have another name now
+  part         TEXT NOT NULL,              -- from here on as for a decision
+  word         TEXT NOT NULL,
+  verdict      TEXT NOT NULL,
+  spelt        TEXT NOT NULL,
+  text         TEXT NOT NULL,
+  number       INTEGER NOT NULL,
+  PRIMARY KEY(path, part, word)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX carried_content ON carried(content_hash);
 
 -- Pictures for which a person refused all that was proposed: left alone until the person says otherwise.
 CREATE TABLE refused(

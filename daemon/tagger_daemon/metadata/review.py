@@ -1,11 +1,13 @@
 """What a person makes of a proposal: the difference, how far it is decided, and what is to be written.
 
 Pure. A decision about a single keyword counts more than one about all of them, and that more than one about
-the whole photo; but a photo that was refused as a whole gets nothing.
+the whole photo. Refusing the whole photo overrules what was decided about parts of it before, and not what is
+said about them afterwards.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,6 +28,7 @@ from tagger_daemon.model import (
     Value,
     Verdict,
     WritePlan,
+    text_hash,
 )
 
 _TEXTS = (Stage.CAPTION, Stage.DESCRIPTION)
@@ -76,11 +79,9 @@ class Review(Value):
     def state(self) -> State:
         """How far it is decided."""
         verdicts = self._verdicts
-        if self.whole is Verdict.REJECT:
-            return State.REFUSED
         if None in verdicts or not (verdicts or self.whole):
             return State.PENDING
-        if verdicts and all(verdict is Verdict.REJECT for verdict in verdicts):
+        if set(verdicts or [self.whole]) == {Verdict.REJECT}:
             return State.REFUSED
         return State.ACCEPTED if set(verdicts) <= {Verdict.ACCEPT} else State.EDITED
 
@@ -112,9 +113,14 @@ def review_of(record: Record, decisions: Iterable[Decision] = ()) -> Review:
 
     Args:
         record: of the proposal.
-        decisions: at most one about each part; about what is not proposed they say nothing.
+        decisions: in the order in which they were made, at most one about each part; about what is not
+            proposed they say nothing.
     """
-    made = {(one.part, key(one.word)): one for one in decisions}
+    made: dict[tuple[Part, str], Decision] = {}
+    for one in decisions:
+        if (one.part, one.verdict) == (Part.PHOTO, Verdict.REJECT):
+            made.clear()
+        made[one.part, key(one.word)] = one
     photo = made.get((Part.PHOTO, ""))
     whole = photo.verdict if photo else None
     texts = []
@@ -153,14 +159,17 @@ def review_of(record: Record, decisions: Iterable[Decision] = ()) -> Review:
 
 
 def annotation_of(record: Record, review: Review) -> Annotation:
-    """Return what is to be written of a proposal, and what of it is a person's or refused."""
-    proposed = {text.stage: text.proposed for text in review.texts}
+    """Return what is to be written of a proposal, and what of it is a person's or refused.
+
+    What is not decided is neither.
+    """
+    accepted = {text.stage: text.text for text in review.texts if text.verdict is Verdict.ACCEPT}
     refused = {text.stage: text.proposed for text in review.texts if text.verdict is Verdict.REJECT}
     by_hand = {text.stage: text.text for text in review.texts if text.verdict is Verdict.EDIT}
     return Annotation(
-        caption=proposed.get(Stage.CAPTION),
+        caption=accepted.get(Stage.CAPTION),
         keywords=_with(review.words, Verdict.ACCEPT),
-        description=proposed.get(Stage.DESCRIPTION),
+        description=accepted.get(Stage.DESCRIPTION),
         origins=record.answers.origins,
         by_hand=_draft(by_hand, _with(review.words, Verdict.ADD)),
         refused=_draft(refused, _with(review.words, Verdict.REJECT)),
@@ -194,8 +203,20 @@ def policy_of(record: Record, review: Review, *, keyword_root: str = "") -> Poli
 
 
 def is_as_proposed(record: Record, existing: Existing) -> bool:
-    """Tell whether there still stands what a proposal was made against, in every tag that it would change."""
+    """Tell whether there still stands what a proposal was made against.
+
+    In every tag that it would change, and in all words of the photo's in whichever file: a sidecar that has
+    appeared since may hold a person's.
+    """
+    if record.known not in ("", reading_of(existing)):
+        return False
     return all(existing.stands.get(tag) == (value or None) for tag, value in record.before.items())
+
+
+def reading_of(existing: Existing) -> str:
+    """Return a hash of all words that stand in a photo and its sidecars."""
+    lists = (existing.keywords, existing.hierarchical, existing.tags_list, existing.other_keywords)
+    return text_hash(json.dumps([dict(existing.texts), *lists], sort_keys=True))
 
 
 def is_as_decided(plan: WritePlan, annotation: Annotation, policy: Policy, review: Review) -> bool:

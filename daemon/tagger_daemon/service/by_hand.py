@@ -9,12 +9,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+from loguru import logger
+
 from tagger_daemon import __version__
 from tagger_daemon.backlog import store
 from tagger_daemon.backlog.handoffs import HandOffs
 from tagger_daemon.backlog.store import Backlog
 from tagger_daemon.database import Database
-from tagger_daemon.errors import ConfigurationError, StateUnavailable
+from tagger_daemon.errors import ConfigurationError, FolderUnavailable, StateUnavailable
 from tagger_daemon.ledger import records
 from tagger_daemon.ledger.records import Ledger
 from tagger_daemon.metadata.exiftool import ExifTool
@@ -23,7 +25,7 @@ from tagger_daemon.model import Record, Value
 from tagger_daemon.reports.audit import AuditLog
 from tagger_daemon.service.clock import local_now, new_run_id, now_ms
 from tagger_daemon.service.handoff import noting
-from tagger_daemon.service.recovery import is_by_hand, settle_intentions
+from tagger_daemon.service.recovery import complete_audit, is_by_hand, settle_intentions
 from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.settings import Settings
 
@@ -78,18 +80,22 @@ def opened(settings: Settings, state: StateDirectory, *, command: str, audit: Au
         stack.callback(metadata.close)
         metadata.start(alone=not state.is_held())
         finished = noting(settings.folders, HandOffs(database))
-        held = state.is_held()
         settle_intentions(
             database,
             Backlog(database),
             Ledger(database),
             metadata,
             now=now_ms(),
-            # Those of a running daemon are its own; those of one that died have to be known here too.
-            mine=lambda record: is_by_hand(record) or not held,
+            # Those of a running daemon are its own, also of one that was started a moment ago; those of one
+            # that died have to be known here too.
+            mine=lambda record: is_by_hand(record) or not state.is_held(),
             finished=finished,
         )
         Backlog(database).recover_by_hand(now=now_ms())
+        try:
+            complete_audit(Ledger(database), audit, mine=is_by_hand)
+        except FolderUnavailable as error:
+            logger.warning("{}; the lines that are missing are added later", error)
         yield Bench(
             database=database,
             audit=audit,

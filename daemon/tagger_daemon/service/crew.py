@@ -72,9 +72,9 @@ class Journal:
         """Keep the answers so far."""
         await asyncio.to_thread(self._backlog.save_draft, job, draft, now=now_ms())
 
-    async def recall(self, content_hash: str) -> Memory:
-        """Say what is known of a picture, by its content."""
-        return await asyncio.to_thread(self._ledger.recall, content_hash)
+    async def recall(self, content_hash: str, path: Path | None = None) -> Memory:
+        """Say what is known of a picture, by its content; and whether the photo at a path is under review."""
+        return await asyncio.to_thread(self._ledger.recall, content_hash, path)
 
     async def answers_about(self, photo: Photo) -> Draft | None:
         """Give the newest answers about a photo, of a journey under way or the last one; None: not known."""

@@ -335,15 +335,15 @@ class _Recollection:
         self._database = database
         self.draft = Draft()
 
-    async def recall(self, content_hash: str) -> Memory:
-        """Say what is known of a picture, by its content."""
-        return await asyncio.to_thread(self._recall, content_hash)
+    async def recall(self, content_hash: str, path: Path | None = None) -> Memory:
+        """Say what is known of a picture, by its content; and whether the photo at a path is under review."""
+        return await asyncio.to_thread(self._recall, content_hash, path)
 
-    def _recall(self, content_hash: str) -> Memory:
+    def _recall(self, content_hash: str, path: Path | None) -> Memory:
         if not self._database.exists():
             return Memory()
         with read_only(self._database) as db:
-            memory = memory_of(db, content_hash)
+            memory = memory_of(db, content_hash, path)
         # Their words stay: what stands of them in the photo is not told to the models as a person's. Nobody's
         # answers are not still good.
         return memory.evolve(answers=memory.answers.evolve(origins={}))

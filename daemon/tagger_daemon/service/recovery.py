@@ -84,6 +84,8 @@ def settle_intentions(
         photo = record.photo.evolve(fingerprint=seen.fingerprint)
         with database.transaction():
             backlog.finish_recovered(photo, now=now)
+            if record.proposal:
+                ledger.followed(record)
             ledger.add(record.evolve(final_fingerprint=seen.fingerprint))
             finished(record)
         logger.info("{}: had been {} died", record.photo.path.name, _what(record))

@@ -7,7 +7,10 @@ touched, record and row together. Decisions stay until they are carried out or t
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 import uuid
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +21,7 @@ from loguru import logger
 from tagger_daemon.backlog.store import Backlog, Held
 from tagger_daemon.database import Database, read_only
 from tagger_daemon.errors import (
+    DecidedOtherwise,
     EmbeddingRefused,
     FolderUnavailable,
     PhotoChanged,
@@ -104,7 +108,10 @@ class Seen(Value):
 
     def with_decisions(self, fresh: Iterable[Decision]) -> Seen:
         """Return it with more decisions, each in the place of an earlier one about the same part."""
-        made = {(one.part, key(one.word)): one for one in (*self.offer.decisions, *fresh)}
+        made: dict[tuple[Part, str], Decision] = {}
+        for one in (*self.offer.decisions, *fresh):
+            made.pop((one.part, key(one.word)), None)  # said anew, it is the last that was said
+            made[one.part, key(one.word)] = one
         offer = self.offer.evolve(decisions=tuple(made.values()))
         return Seen(offer=offer, review=review_of(offer.record, offer.decisions))
 
@@ -125,15 +132,16 @@ class Order(Value):
             named: the photo itself was named, and not a folder that it is in.
         """
         review = seen.review
+        # What was refused as a whole is not accepted along with all others.
+        if self.verdict is Verdict.ACCEPT and review.whole is Verdict.REJECT and not named:
+            return ()
         match self.part:
             case Part.PHOTO:
-                # What was refused as a whole is not accepted along with all others.
-                if self.verdict is Verdict.ACCEPT and review.whole is Verdict.REJECT and not named:
-                    return ()
+                pass
             case Part.KEYWORD:
                 word = review.word(self.word)
-                if word is None:
-                    return ()
+                if word is None or (word.verdict is Verdict.ADD and self.verdict is Verdict.ACCEPT):
+                    return ()  # one that a person added is accepted already
                 return (Decision(part=self.part, verdict=self.verdict, word=word.word),)
             case _:
                 text = review.text(_STAGES[self.part]) if self.part in _STAGES else None
@@ -232,7 +240,9 @@ class Desk:
     def reset(self, selection: Selection) -> int:
         """Take decisions back, and refusals: what was proposed is to be decided anew.
 
-        A photo that has changed since is worked on again, for another proposal.
+        Where a refusal that was noted is lifted, a person's own words from before are there again.
+        A photo that has changed since is worked on again, for another proposal. That one begins with what a
+        person wrote and refused: their words are not lost because a file has changed.
 
         Returns:
             For how many photos.
@@ -250,6 +260,8 @@ class Desk:
         with self._database.transaction() as db:
             again: set[Path] = set()
             for proposal, content, path, unchanged in meant:
+                if not unchanged:
+                    decided.set_aside(db, proposal, gone=not os.path.lexists(path))
                 decided.forget(db, proposal, content)
                 if not unchanged or not decided.is_open(db, proposal):
                     again |= {path, *records.places_of(db, content)}
@@ -289,11 +301,13 @@ class Applier:
 
         Raises:
             LeaseLost: the daemon is at work on the photo.
+            DecidedOtherwise: a person has decided something else about it since the effect was worked out.
             TaggerError: the file could not be written, and why.
         """
         if effect.plan is None:
             record = self._record(effect, Outcome.REFUSED)
             self._end(effect, record, None)
+            self._tell(record)
             return record
         path = effect.photo.path
         held = self._backlog.hold(path, now=now_ms(), lease_ms=HOLD, left_over=not self._bench.daemon_runs())
@@ -303,11 +317,12 @@ class Applier:
             except EmbeddingRefused as error:
                 beside = self._bench.metadata.read_beside(effect.photo, error.reason)
                 record = self._write(self._planned(effect.seen, effect.photo, beside, elsewhere=True))
+            self._end(effect, record, held)
         except BaseException:
             if held is not None:
                 self._backlog.let_go(held, None, now=now_ms())
             raise
-        self._end(effect, record, held)
+        self._tell(record)
         return record
 
     def _found(self, offer: Offer) -> Photo:
@@ -352,7 +367,9 @@ class Applier:
         if not plan.writes:
             return self._record(effect, Outcome.UNCHANGED)
         record = self._record(effect, Outcome.WRITTEN)
-        self._ledger.intend(record)
+        with self._bench.database.transaction() as db:
+            _check_still_decided(db, effect.seen)
+            self._ledger.intend(record)
         try:
             written = self._bench.metadata.apply(plan)
         except TaggerError:
@@ -361,14 +378,18 @@ class Applier:
         return record.evolve(content_hash=written.content_hash, final_fingerprint=written.photo_fingerprint)
 
     def _end(self, effect: Effect, record: Record, held: Held | None) -> None:
-        """Row and record end together; the audit's line follows."""
-        with self._bench.database.transaction():
+        """Row and record end together."""
+        with self._bench.database.transaction() as db:
+            if record.outcome is not Outcome.WRITTEN:  # of a write that was seen to before it was begun
+                _check_still_decided(db, effect.seen)
             if held is not None:
                 self._backlog.let_go(held, record.final_fingerprint, now=now_ms())
-            if effect.photo.path != effect.seen.offer.path:
-                self._ledger.moved(effect.seen.offer.path, effect.photo.path)
+            self._ledger.followed(record)
             self._ledger.add(record)
             self._bench.finished(record)
+
+    def _tell(self, record: Record) -> None:
+        """Add the line of the audit."""
         try:
             self._bench.audit.append(record)
         except FolderUnavailable as error:
@@ -415,6 +436,18 @@ class Applier:
             by_hand=tuple(word.word for word in effect.seen.review.words if word.verdict is Verdict.ADD),
             rejected=marker.rejected if marker else plan.existing.rejected,
         )
+
+
+def _check_still_decided(db: sqlite3.Connection, seen: Seen) -> None:
+    """Look once more, in the transaction that begins or ends it, whether a person still wants this.
+
+    Raises:
+        DecidedOtherwise: something else was decided meanwhile, or it was settled.
+    """
+    proposal = seen.offer.record.id
+    standing = set(decided.decisions_about(db, proposal))
+    if standing != set(seen.offer.decisions) or not decided.is_open(db, proposal):
+        raise DecidedOtherwise(f"{seen.offer.path.name}: something else was decided about it meanwhile")
 
 
 def find(database: Path, selection: Selection) -> Iterator[Seen]:
@@ -499,8 +532,9 @@ class Line(Value):
 def proposals_in(database: Path, file: Path, *, problem: Callable[[str], None]) -> Iterator[Line]:
     """Give the proposals of an audit file, with what a person made of them in that very file.
 
-    A text that differs from the model's is an edit, an empty one a refusal; a keyword that was taken out is
-    refused, another one is added by hand. What is not decided otherwise is accepted: the file is handed in to
+    A text that differs from the model's is an edit, an empty one a refusal, none at all says nothing; a
+    keyword that was taken out is refused, another one is added by hand. Of two lines about one proposal the
+    first counts, and the other is told. What is not decided otherwise is accepted: the file is handed in to
     be carried out.
 
     Args:
@@ -512,6 +546,7 @@ def proposals_in(database: Path, file: Path, *, problem: Callable[[str], None]) 
         ReviewRefused: the file cannot be read.
         StateUnavailable: the database cannot be read.
     """
+    first: dict[str, int] = {}
     with read_only(database) as db:
         for number, raw in _lines(file):
             try:
@@ -521,7 +556,13 @@ def proposals_in(database: Path, file: Path, *, problem: Callable[[str], None]) 
                 offer = proposals.offer(db, said["id"])
                 if offer is None:
                     raise ReviewRefused("this state directory knows no such proposal")
-                yield _line(number, _seen(offer), said)
+                if offer.record.id in first:
+                    raise ReviewRefused(
+                        f"line {first[offer.record.id]} is about the same proposal, and counts"
+                    )
+                line = _line(number, _seen(offer), said)
+                first[offer.record.id] = number
+                yield line
             except ReviewRefused as error:
                 problem(f"line {number}: {error}")
 
@@ -532,7 +573,7 @@ def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
             number = 0
             while raw := opened.readline(LONGEST_LINE + 1):
                 number += 1
-                yield number, raw
+                yield number, raw if number > 1 else raw.removeprefix(BOM_UTF8)  # some editors put one there
                 while len(raw) > LONGEST_LINE and not raw.endswith(b"\n"):
                     raw = opened.readline(LONGEST_LINE + 1)
                     if not raw:
@@ -562,15 +603,29 @@ def _parsed(raw: bytes) -> dict[str, Any] | None:
     if not isinstance(said.get("id"), str) or not said["id"].isascii():
         raise ReviewRefused("its `id` is missing, or none of ours")
     for name in (Part.CAPTION, Part.DESCRIPTION):
-        if not isinstance(said.get(name, ""), str | None):
+        text = said.get(name)
+        if not isinstance(text, str | None):
             raise ReviewRefused(f"its `{name}` is no text")
+        _check_whole(name, text or "")
     words = said.get("keywords", [])
     if words is not None and not (
         isinstance(words, list)
         and all(isinstance(one, dict) and isinstance(one.get("keyword"), str) for one in words)
     ):
         raise ReviewRefused('its `keywords` are no list of {"keyword": "…"}')
+    for one in words or ():
+        _check_whole(Part.KEYWORDS, one["keyword"])
     return said
+
+
+def _check_whole(name: str, text: str) -> None:
+    """Refuse half a character: an editor has lost the other, and who knows what else.
+
+    Raises:
+        ReviewRefused: there is one.
+    """
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ReviewRefused(f"its `{name}` holds half a character")
 
 
 def _line(number: int, seen: Seen, said: dict[str, Any]) -> Line:
@@ -581,10 +636,10 @@ def _line(number: int, seen: Seen, said: dict[str, Any]) -> Line:
     if seen.review.whole is None:
         fresh.append(Decision(part=Part.PHOTO, verdict=Verdict.ACCEPT))
     for part, stage in _STAGES.items():
-        if part in said:
-            fresh += _about_text(seen, part, stage, said[part] or "")
-    if "keywords" in said:
-        fresh += _about_words(seen, [one["keyword"] for one in said["keywords"] or ()])
+        if (text := said.get(part)) is not None:  # null says nothing
+            fresh += _about_text(seen, part, stage, text)
+    if (words := said.get("keywords")) is not None:
+        fresh += _about_words(seen, [one["keyword"] for one in words])
     return Line(number=number, seen=seen.with_decisions(fresh), fresh=tuple(fresh))
 
 
@@ -612,10 +667,9 @@ def _about_words(seen: Seen, words: Sequence[str]) -> list[Decision]:
 
 
 def _seen(offer: Offer) -> Seen:
-    review = review_of(offer.record, offer.decisions)
-    if offer.refused_at is not None:
-        review = review.evolve(whole=Verdict.REJECT)
-    return Seen(offer=offer, review=review)
+    # Where a refusal is noted nothing is written, whatever words a person had put in before.
+    noted = (Decision(part=Part.PHOTO, verdict=Verdict.REJECT),) if offer.refused_at is not None else ()
+    return Seen(offer=offer, review=review_of(offer.record, (*offer.decisions, *noted)))
 
 
 def _has(review: Review, part: Part) -> bool:
