@@ -90,6 +90,8 @@ def failed(what: str, error: TaggerError, remedy: Remedy = "") -> Finding:
 def render(findings: Iterable[Finding]) -> Table:
     """Draw findings, each with what to do on a line of its own."""
     table = Table("check", "", "found", box=None, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"  # a path that is cut short names nothing
     for finding in findings:
         detail = shown(finding.detail)
         if finding.remedy:

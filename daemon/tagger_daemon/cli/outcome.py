@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -43,7 +43,7 @@ class Result(Value):
     failures: tuple[tuple[Path, str], ...] = ()  # photos that are given up, and why
     left: int = 0  # photos with a way to go
     held: int = 0  # photos that wait for a photo program
-    problems: tuple[str, ...] = ()  # folders that could not be read
+    problems: tuple[str, ...] = ()  # what could not be read or written, but for photos
 
     @property
     def exit(self) -> Exit:
@@ -73,20 +73,21 @@ class Result(Value):
             "left": self.left,
             "held": self.held,
             "problems": list(self.problems),
-            "output_jsonl": str(output_jsonl),
-            "summary": str(summary),
+            "output_jsonl": str(output_jsonl) if self.run else None,
+            "summary": str(summary) if self.run else None,
             "exit_status": int(self.exit),
         }
 
 
-def gather(state: StateDirectory, *, run: str, found: int, problems: tuple[str, ...]) -> Result:
+def gather(state: StateDirectory, *, run: str, found: int, over: bool, problems: Sequence[str]) -> Result:
     """Look up what became of the photos of the folders that were worked on last.
 
     Args:
         state: where queue and ledger are.
         run: the run whose records count.
         found: photos that there were.
-        problems: folders that could not be read.
+        over: it came to its end by itself; if not, some of them may not have been queued yet.
+        problems: what could not be read or written.
     """
     totals = Totals()
     with read_only(state.database) as db:
@@ -94,15 +95,22 @@ def gather(state: StateDirectory, *, run: str, found: int, problems: tuple[str, 
             totals.add(record)
         watched = [folder.counts for folder in store.folders(db, now=now_ms()) if folder.watched]
         troubles = store.troubles(db, limit=-1)
+        untold = records.count_unaudited(db)
     held = sum(one.held for one in troubles)
+    left = sum(counts.get(state, 0) for counts in watched for state in OPEN_STATES) - held
+    if not over:
+        ended = sum(counts.get(state, 0) for counts in watched for state in (JobState.DONE, JobState.FAILED))
+        left = max(left, found - held - ended)
+    if untold:
+        problems = [*problems, f"{untold} lines are missing in the audit; the same command adds them"]
     return Result(
         run=run,
         found=found,
         totals=totals,
         failures=tuple((one.path, one.error) for one in troubles if one.state is JobState.FAILED),
-        left=sum(counts.get(state, 0) for counts in watched for state in OPEN_STATES) - held,
+        left=left,
         held=held,
-        problems=problems,
+        problems=tuple(dict.fromkeys(problems)),
     )
 
 
@@ -118,8 +126,8 @@ def print_result(out: Console, result: Result, *, output_jsonl: Path, summary: P
         clauses.append(f"{earlier} done by earlier runs")
     out.print(f"{', '.join(clauses) or 'No photo was found'}.", highlight=False)
     if result.run:
-        out.print(f"The run:     {result.run}", highlight=False)
-    out.print(f"The audit:   {output_jsonl}\nThe summary: {summary}", highlight=False, soft_wrap=True)
+        reports = f"The audit:   {output_jsonl}\nThe summary: {summary}"
+        out.print(f"The run:     {result.run}\n{reports}", highlight=False, soft_wrap=True)
     for problem in result.problems:
         out.print(shown(problem), style="yellow", highlight=False)
     if result.totals.outcomes[Outcome.PROPOSED]:

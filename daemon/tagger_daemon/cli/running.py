@@ -8,20 +8,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from loguru import logger
 from rich.console import Console
 
 from tagger_daemon.cli import logs, preflight
 from tagger_daemon.cli.board import Board, Lines
 from tagger_daemon.cli.exits import Exit
 from tagger_daemon.cli.outcome import Result, gather, print_result
-from tagger_daemon.cli.terminal import console
+from tagger_daemon.cli.terminal import PIPED_WIDTH, console
 from tagger_daemon.database import read_only
+from tagger_daemon.errors import FolderUnavailable
 from tagger_daemon.reports.audit import AuditLog, single
 from tagger_daemon.reports.totals import Totals
 from tagger_daemon.service.batch import Batch, discover, make_batch
 from tagger_daemon.service.clock import local_now
 from tagger_daemon.service.daemon import Daemon
+from tagger_daemon.service.outputs import check_appendable
 from tagger_daemon.service.parts import cast
 from tagger_daemon.service.reporting import make_batch_page
 from tagger_daemon.service.scope import Scope
@@ -40,21 +41,23 @@ def conduct(loaded: Loaded, *, show: bool | None, as_json: bool) -> Exit:
 
     Raises:
         ConfigurationError: an input, a setting, the registry or a profile is not as needed.
-        FolderUnavailable: audit or summary cannot be written.
     """
     batch = make_batch(loaded, cwd=Path.cwd())
     cast(batch.settings)  # an unknown role, profile or backend is told before anything else
-    screen = Console(stderr=True)
+    screen = Console(stderr=True) if sys.stderr.isatty() else Console(stderr=True, width=PIPED_WIDTH)
     logs.configure(loaded.settings.log_level)
-    counts = discover(batch.settings, report=logger.warning)
+    unread: list[str] = []
+    counts = discover(batch.settings, report=unread.append)
     found = sum(counts.values())
     places = "1 folder" if len(counts) == 1 else f"{len(counts)} folders"
     screen.print(f"{found} {'photo' if found == 1 else 'photos'} in {places}", highlight=False)
-    result = Result(run="", found=found, totals=Totals())
+    result = Result(run="", found=found, totals=Totals(), problems=tuple(unread))
     if found:
-        if not (loaded.settings.skip_preflight or _is_ready(batch, screen)):
+        if not (loaded.settings.skip_preflight or _is_ready(batch, screen, as_json=as_json)):
             return Exit.PREFLIGHT
-        result = _run(batch, found, screen=screen, show=screen.is_terminal if show is None else show)
+        check_appendable(batch.output_jsonl)
+        show = screen.is_terminal if show is None else show
+        result = _run(batch, found, unread, screen=screen, show=show)
     outputs = {"output_jsonl": batch.output_jsonl, "summary": batch.summary}
     if as_json:
         print(json.dumps(result.to_json(**outputs), indent=2))
@@ -63,13 +66,17 @@ def conduct(loaded: Loaded, *, show: bool | None, as_json: bool) -> Exit:
     return result.exit
 
 
-def _is_ready(batch: Batch, screen: Console) -> bool:
+def _is_ready(batch: Batch, screen: Console, *, as_json: bool) -> bool:
     findings = asyncio.run(preflight.examine(batch.settings, outputs=batch.outputs))
     screen.print(preflight.render(findings))
-    return all(finding.passed for finding in findings)
+    ready = all(finding.passed for finding in findings)
+    if as_json and not ready:
+        told = {"preflight": [finding.to_json() for finding in findings], "exit_status": int(Exit.PREFLIGHT)}
+        print(json.dumps(told, indent=2))
+    return ready
 
 
-def _run(batch: Batch, found: int, *, screen: Console, show: bool) -> Result:
+def _run(batch: Batch, found: int, unread: list[str], *, screen: Console, show: bool) -> Result:
     """Let the daemon do it once, and show how it goes; then write the summary."""
     settings = batch.settings
     daemon: list[Daemon] = []
@@ -94,15 +101,18 @@ def _run(batch: Batch, found: int, *, screen: Console, show: bool) -> Result:
     else:
         asyncio.run(live(Lines(found, write=lambda line: print(line, file=sys.stderr, flush=True))))
     state = StateDirectory(root=settings.state_dir)
-    with read_only(state.database) as db:
-        make_batch_page(
-            db,
-            batch.summary,
-            inputs=batch.inputs,
-            takes=Scope.of(settings).takes,
-            now=local_now(),
-            dry_run=settings.dry_run,
-            no_meta=settings.no_meta,
-        )
-    problems = tuple(state.read_status().get("problems", ()))
-    return gather(state, run=daemon[0].run_id, found=found, problems=problems)
+    problems = [*unread, *state.read_status().get("problems", ())]
+    try:
+        with read_only(state.database) as db:
+            make_batch_page(
+                db,
+                batch.summary,
+                inputs=batch.inputs,
+                takes=Scope.of(settings).takes,
+                now=local_now(),
+                dry_run=settings.dry_run,
+                no_meta=settings.no_meta,
+            )
+    except FolderUnavailable as error:  # what became of the photos is told all the same
+        problems.append(str(error))
+    return gather(state, run=daemon[0].run_id, found=found, over=daemon[0].is_over, problems=problems)

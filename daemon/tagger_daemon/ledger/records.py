@@ -390,6 +390,11 @@ def records_of(db: sqlite3.Connection, day: date) -> list[Record]:
     return [record_from_json(row["body"]) for row in db.execute(query, (day.isoformat(),))]
 
 
+def count_unaudited(db: sqlite3.Connection) -> int:
+    """How many records have no line in the audit yet."""
+    return int(db.execute("SELECT count(*) FROM record WHERE stands = 1 AND audited = 0").fetchone()[0])
+
+
 def records_of_run(db: sqlite3.Connection, run: str) -> Iterator[Record]:
     """All records of one run of the program, in the order they were finished."""
     query = (

@@ -29,6 +29,7 @@ from tagger_daemon.reports.wording import (
     totals,
 )
 
+TITLE = "# Personal Tagger Summary"  # by which a page of ours is known again
 HIGHLIGHTS_A_FOLDER = 3
 MOST_FOLDERS = 200  # that have a row and highlights of their own; the others share a row
 
@@ -59,7 +60,7 @@ def render_batch(
     for record in records:
         summary.add(record)
     parts = [
-        "# Personal Tagger Summary",
+        TITLE,
         f"Generated: {plain(now)}",
         "*A dry run: it wrote nothing; what it would write is kept for a review.*" if dry_run else "",
         "*A run without metadata: it wrote nothing into photos.*" if no_meta else "",

@@ -43,6 +43,7 @@ class Arrivals:
         *,
         arrived: Callable[[], None],
         extensions: Sequence[str] = (),
+        watch: bool = True,
     ) -> None:
         """Prepare to watch.
 
@@ -52,6 +53,7 @@ class Arrivals:
             backlog: where settled photos go.
             arrived: called when there is something new in the backlog.
             extensions: of file names, the only ones to take; none given: all that can be handled.
+            watch: hear what arrives; False: only what is there now is read, and nobody's watches are used up.
         """
         self._folders = {folder.path: folder for folder in folders}
         self._settings = intake
@@ -63,6 +65,7 @@ class Arrivals:
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._watcher = Watcher(folders, self._eligibility, wake=self._wake_from_thread)
+        self._watch = watch
         self._dirty: set[Path] = set()  # folders to scan, watch folders or parts of them
         self._from_scan: set[Path] = set()  # pending paths that no event announced: they are catch-up
         self._busy = False
@@ -82,11 +85,14 @@ class Arrivals:
     @property
     def problems(self) -> list[str]:
         """What is not watched or not there, one sentence each."""
-        return list(dict.fromkeys([*self._watcher.problems(), *self._absent.values()]))
+        return list(
+            dict.fromkeys([*(self._watcher.problems() if self._watch else ()), *self._absent.values()])
+        )
 
     async def start(self) -> None:
         """Set the watches, then mark everything for scanning: what arrives in between is seen by both."""
-        await asyncio.to_thread(self._watcher.start)
+        if self._watch:
+            await asyncio.to_thread(self._watcher.start)
         await asyncio.to_thread(self._backlog.watch_only, list(self._folders))
         for folder in self._folders.values():
             await asyncio.to_thread(
@@ -100,7 +106,8 @@ class Arrivals:
 
     async def stop(self) -> None:
         """End the watches."""
-        await asyncio.to_thread(self._watcher.stop)
+        if self._watch:
+            await asyncio.to_thread(self._watcher.stop)
 
     def rescan(self) -> None:
         """Have every folder re-read."""
@@ -149,7 +156,8 @@ class Arrivals:
         next_rescan = time.monotonic() + self._settings.rescan_minutes * 60
         while True:
             await asyncio.sleep(ABSENT_SECONDS if self._absent else AUDIT_SECONDS)
-            await asyncio.to_thread(self._watcher.audit)
+            if self._watch:
+                await asyncio.to_thread(self._watcher.audit)
             self._dirty.update(self._absent)
             if time.monotonic() >= next_rescan:
                 self.rescan()

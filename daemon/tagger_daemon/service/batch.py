@@ -18,6 +18,7 @@ from tagger_daemon.errors import ConfigurationError, FolderUnavailable
 from tagger_daemon.intake.eligible import Eligibility
 from tagger_daemon.intake.scan import scan
 from tagger_daemon.model import Mode, Value
+from tagger_daemon.service.outputs import check_outputs
 from tagger_daemon.settings import FolderSettings, Loaded, Settings
 
 #: Where queue and ledger of batch runs are, in the state directory.
@@ -68,7 +69,7 @@ def make_batch(loaded: Loaded, *, cwd: Path) -> Batch:
     """
     given = loaded.settings
     eligibility = Eligibility(given.intake.ignore, extensions=given.image_exts)
-    inputs = [Path(os.path.normpath(cwd / path)) for path in given.input_dirs]
+    inputs = [_placed(cwd / path) for path in given.input_dirs]
     if not inputs:
         raise ConfigurationError(
             "nothing to describe is given: name folders or photos with --input-dir, or as input_dirs"
@@ -91,11 +92,19 @@ def make_batch(loaded: Loaded, *, cwd: Path) -> Batch:
         raise ConfigurationError(
             "\n".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
         ) from None
-    return Batch(
+    batch = Batch(
         settings=settings,
-        output_jsonl=Path(os.path.normpath(cwd / given.output_jsonl)),
-        summary=Path(os.path.normpath(cwd / given.summary)),
+        output_jsonl=_placed(cwd / given.output_jsonl),
+        summary=_placed(cwd / given.summary),
     )
+    ours = (given.registry, given.profiles_dir, loaded.file, settings.state_dir)
+    check_outputs(*batch.outputs, others=[path for path in ours if path])
+    return batch
+
+
+def _placed(path: Path) -> Path:
+    """Return where an absolute path leads: `..` goes up from where a link leads to, as in a shell."""
+    return Path(os.path.realpath(path)) if ".." in path.parts else path
 
 
 def distinct_folders(folders: Iterable[FolderSettings]) -> tuple[FolderSettings, ...]:

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from tagger_daemon.errors import (
     PhotoGone,
     StateUnavailable,
     TaggerError,
+    WriteRefused,
 )
 from tagger_daemon.ledger.records import Ledger
 from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Memory, Photo, Record, Value
@@ -107,6 +109,7 @@ class Crew:
         same_folder: Callable[[Path], bool],
         finished: Callable[[Record], None] = lambda _: None,
         ended: Callable[[Photo], None] = lambda _: None,
+        folder_tries: int | None = None,
     ) -> None:
         """Put the crew together.
 
@@ -124,6 +127,8 @@ class Crew:
             same_folder: whether a watch folder still is the one that was scanned, and readable.
             finished: told of each record, in the transaction that ends its job.
             ended: told of each photo whose journey is over for now, however it ended.
+            folder_tries: times that a photo is tried in a folder that cannot be used, before it is given up;
+                None: it waits until the folder can.
         """
         self._database = database
         self._backlog = backlog
@@ -137,6 +142,8 @@ class Crew:
         self._same_folder = same_folder
         self._finished = finished
         self._ended = ended
+        self._folder_tries = folder_tries
+        self._tried: Counter[Path] = Counter()  # photos in folders that cannot be used
         self._walks: dict[str, Walk] = {}  # by lease: a photo that was just put back may be claimed again
         self._wake = asyncio.Event()
         self._stopping = False
@@ -252,7 +259,7 @@ class Crew:
 
     async def _failed(self, job: Job, error: TaggerError, steps: Steps) -> None:
         """Let the error's fate decide."""
-        error = await asyncio.to_thread(self._judged, job, error)
+        error = self._waited_enough(job, await asyncio.to_thread(self._judged, job, error))
         decision = retry.decide(
             error,
             attempts=job.attempts,
@@ -285,6 +292,13 @@ class Crew:
             run=self._tools.run,
         )
         await self._finish(job, record, JobState.FAILED, error)
+
+    def _waited_enough(self, job: Job, error: TaggerError) -> TaggerError:
+        """Give a photo up that was tried often enough in a folder that cannot be used."""
+        if self._folder_tries is None or not isinstance(error, FolderUnavailable):
+            return error
+        self._tried[job.photo.path] += 1
+        return error if self._tried[job.photo.path] < self._folder_tries else WriteRefused(str(error))
 
     def _judged(self, job: Job, error: TaggerError) -> TaggerError:
         """A photo that is gone with its whole folder is not gone: the disk is away."""

@@ -63,6 +63,8 @@ CALENDAR_SECONDS = 60
 STATUS_SECONDS = 1.0
 #: Seconds between two looks at what `drain` and `resume` say.
 DRAIN_SECONDS = 1.0
+#: Times that a photo is tried in a folder that cannot be used, where nobody waits for it to be mended.
+FOLDER_TRIES = 3
 #: Seconds until a server that would not become ready is started again.
 RELAUNCH_SECONDS = 30.0
 
@@ -88,12 +90,15 @@ class Daemon:
             once: end when every photo has met its end, instead of waiting for more.
             watcher: is shown a snapshot about once a second.
             audit: where each end gets its line; None: a file a day in the state directory.
-            again: try photos that were given up before once more.
+            again: one of several runs over what is given, and no service: photos that were given up are
+                tried once more, what arrives meanwhile is left to the next run, and a folder that cannot be
+                written to is not waited for.
         """
         self.settings = settings
         self.state = StateDirectory(root=settings.state_dir)
         self._once = once
         self._again = again
+        self.is_over = False  # a single run has come to its end by itself
         self._watcher = watcher
         self._given_audit = audit
         self._stop = asyncio.Event()
@@ -163,6 +168,7 @@ class Daemon:
             self._backlog,
             arrived=self._wake_crew,
             extensions=settings.image_exts,
+            watch=not self._again,
         )
         self._policies = policies(settings, self._cast)
         self._mover = self._make_mover(handoffs)
@@ -258,6 +264,7 @@ class Daemon:
             same_folder=self._arrivals.same_folder,
             finished=self._note_finished,
             ended=self._mover.ended,
+            folder_tries=FOLDER_TRIES if self._again else None,
         )
 
     def _make_mover(self, handoffs: HandOffs) -> Mover:
@@ -415,7 +422,8 @@ class Daemon:
                 self._write_status(snapshot)
                 if self._watcher:
                     self._watcher(snapshot)
-                if self._once and snapshot.is_over:
+                if self._once and snapshot.is_over and not self._stop.is_set():
+                    self.is_over = True
                     self._stop.set()
             await asyncio.sleep(STATUS_SECONDS)
 
