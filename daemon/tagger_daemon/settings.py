@@ -11,7 +11,6 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -314,9 +313,12 @@ class Settings(BatchOptions, BaseSettings):
 
     @model_validator(mode="after")
     def _no_folder_twice(self) -> Settings:
-        for outer, inner in permutations(self.folders, 2):
-            if outer.path == inner.path or (outer.recursive and outer.path in inner.path.parents):
-                raise ValueError(f"folders: {inner.path} is already watched with {outer.path}")
+        # Whether one is read with another depends on names and disks: that is looked at before a start.
+        seen: set[Path] = set()
+        for folder in self.folders:
+            if folder.path in seen:
+                raise ValueError(f"folders: {folder.path} is already watched with {folder.path}")
+            seen.add(folder.path)
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,8 @@ from make_samples import draw_photo
 from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.model import Mode
 from tagger_daemon.service.batch import Batch, discover, make_batch
+from tagger_daemon.service.parts import check_folders
+from tagger_daemon.service.scope import Scope
 from tagger_daemon.settings import load
 
 
@@ -22,7 +24,10 @@ def batch(tmp_path: Path, *inputs: str, **values: Any) -> Batch:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    for name in ("a/1.jpg", "a/2.jpg", "a/b/3.jpg", "c/4.png"):
+    for name in (
+        *("a/1.jpg", "a/2.jpg", "a/b/3.jpg", "c/4.png"),
+        *("a/.h/5.jpg", "a/.h/6.jpg", "a/.h/@eaDir/7.jpg"),
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         draw_photo(path, scene="meadow", size=32, seed=1)
@@ -47,6 +52,10 @@ def tree(tmp_path: Path) -> Path:
         (("a", "a/1.jpg"), {}, {"a": 2}),
         (("a/b/3.jpg", "a"), {"recursive": True}, {"a": 3}),
         (("a", "c"), {"image_exts": ["png"]}, {"a": 0, "c": 1}),
+        (("a", "a/.h"), {"recursive": True}, {"a": 3, "a/.h": 2}),
+        (("a/.h/@eaDir", "a/.h", "a/.h/6.jpg"), {"recursive": True}, {"a/.h": 2, "a/.h/@eaDir": 1}),
+        (("a/.h/6.jpg", "a"), {"recursive": True}, {"a": 3, "a/.h": 1}),
+        (("a", "a/b/3.jpg"), {"recursive": True, "intake": {"ignore": ["b"]}}, {"a": 2, "a/b": 1}),
     ],
 )
 def test_each_photo_is_counted_once(
@@ -71,6 +80,18 @@ def test_what_cannot_be_described_is_told(
 ) -> None:
     with pytest.raises(ConfigurationError, match=said):
         batch(tree, *inputs, **values)
+
+
+def test_folders_that_a_run_keeps_apart_are_those_that_a_start_takes(tree: Path) -> None:
+    settings = batch(tree, "a", "a/.h", "c", recursive=True).settings
+    check_folders(settings)
+    scope = Scope.of(settings)
+    for folder, names in {"a": ["1.jpg", "b/3.jpg"], "a/.h": ["5.jpg"]}.items():
+        for name in names:
+            found = scope.folder_of(tree / folder / name)
+            assert found is not None
+            assert found.path == tree / folder
+            assert scope.takes(tree / folder / name)
 
 
 def test_a_run_has_a_queue_of_its_own_and_patience_of_its_own(tree: Path) -> None:

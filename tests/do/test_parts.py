@@ -34,6 +34,25 @@ def test_one_place_under_two_names_is_refused(tmp_path: Path) -> None:
         check_folders(settings(tmp_path, tmp_path / "photos", tmp_path / "link"))
 
 
+@pytest.mark.parametrize("inner", ["2026", "2026/05/01", "not/there"])
+def test_what_is_read_with_another_folder_is_not_watched_twice(tmp_path: Path, inner: str) -> None:
+    (tmp_path / "photos" / "2026" / "05" / "01").mkdir(parents=True)
+    photos, below = tmp_path / "photos", tmp_path / "photos" / inner
+    for folders in ((photos, below), (below, photos)):
+        with pytest.raises(ConfigurationError, match=f"{below} is already watched with {photos}"):
+            check_folders(settings(tmp_path, *folders))
+
+
+@pytest.mark.parametrize("inner", [".hidden", "2026/@eaDir/more"])
+def test_what_is_not_read_with_the_folder_around_it_may_be_watched_too(tmp_path: Path, inner: str) -> None:
+    (tmp_path / "photos" / inner).mkdir(parents=True)
+    check_folders(settings(tmp_path, tmp_path / "photos", tmp_path / "photos" / inner))
+
+
+def test_another_disk_inside_a_folder_may_be_watched_too(tmp_path: Path) -> None:
+    check_folders(settings(tmp_path, Path("/"), Path("/proc")))
+
+
 def test_finished_photos_must_not_come_back_by_links(tmp_path: Path) -> None:
     inbox = tmp_path / "inbox"
     (inbox / "done").mkdir(parents=True)

@@ -77,7 +77,7 @@ def test_folders_may_be_text_or_tables(tmp_path: Path) -> None:
         ("max_keywords = 0", ["'max_keywords'", "greater than or equal to 1"]),
         ("folders = ['relative']", ["'folders.0", "absolute"]),
         ("folders = [{path = '/a', recursiv = true}]", ["recursiv", "did you mean 'recursive'?"]),
-        ("folders = ['/a', '/a/b']", ["/a/b is already watched with /a"]),
+        ("folders = ['/a', '/a']", ["/a is already watched with /a"]),
         ("[metadata]\nlightroom_catalogs = ['a.lrcat']", ["'metadata.lightroom_catalogs'", "absolute"]),
         ("folders = [{path = '/a', after = 'b'}]", ["'folders.0.after'", "absolute", "config.toml"]),
         ("folders = [{path = '/a', after_keep_folders = true}]", ["'folders.0'", "there is no `after`"]),

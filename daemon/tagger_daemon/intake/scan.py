@@ -52,6 +52,29 @@ def scan(
         raise FolderUnavailable(f"the watch folder {str(folder.path)!r} was replaced while it was being read")
 
 
+def enters(outer: Path, inner: Path, eligibility: Eligibility) -> bool:
+    """Tell whether a scan of a recursive watch folder reads a folder below it, by its name and its disk.
+
+    Args:
+        outer: the watch folder, without links.
+        inner: below it, without links; one that is not there is judged by its name.
+        eligibility: which names are taken.
+    """
+    parts = inner.relative_to(outer).parts
+    if not all(map(eligibility.folder, parts)):
+        return False
+    chain = [outer, *(outer.joinpath(*parts[: count + 1]) for count in range(len(parts)))]
+    return len({device for place in chain if (device := _device(place)) is not None}) <= 1
+
+
+def _device(place: Path) -> int | None:
+    """Return which disk a folder is on; None if that cannot be known now."""
+    try:
+        return place.stat().st_dev
+    except OSError:
+        return None
+
+
 def identity(folder: FolderSettings) -> tuple[int, int]:
     """Return the watch folder's device and inode, which tell it from another one put in its place.
 

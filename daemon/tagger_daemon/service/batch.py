@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from tagger_daemon.errors import ConfigurationError, FolderUnavailable
 from tagger_daemon.intake.eligible import Eligibility
-from tagger_daemon.intake.scan import scan
+from tagger_daemon.intake.scan import enters, scan
 from tagger_daemon.model import Mode, Value
 from tagger_daemon.service.outputs import check_outputs
 from tagger_daemon.settings import FolderSettings, Loaded, Settings
@@ -74,7 +74,9 @@ def make_batch(loaded: Loaded, *, cwd: Path) -> Batch:
         raise ConfigurationError(
             "nothing to describe is given: name folders or photos with --input-dir, or as input_dirs"
         )
-    folders = distinct_folders([_folder(path, eligibility, recursive=given.recursive) for path in inputs])
+    folders = distinct_folders(
+        [_folder(path, eligibility, recursive=given.recursive) for path in inputs], eligibility
+    )
     changes = {
         "folders": folders,
         "state_dir": state_of(given),
@@ -107,14 +109,23 @@ def _placed(path: Path) -> Path:
     return Path(os.path.realpath(path)) if ".." in path.parts else path
 
 
-def distinct_folders(folders: Iterable[FolderSettings]) -> tuple[FolderSettings, ...]:
-    """Return folders of which no two share a photo; single photos of one folder are joined."""
+def distinct_folders(
+    folders: Iterable[FolderSettings], eligibility: Eligibility
+) -> tuple[FolderSettings, ...]:
+    """Return folders of which no two share a photo; single photos of one folder are joined.
+
+    One that lies in another stays where that is not read down to it: below a hidden folder, on another disk.
+    """
     by_place: dict[Path, FolderSettings] = {}
     for folder in folders:
         place = folder.path.resolve()
         by_place[place] = _joined(by_place[place], folder) if place in by_place else folder
     deep = {place for place, folder in by_place.items() if folder.recursive}
-    return tuple(folder for place, folder in by_place.items() if deep.isdisjoint(place.parents))
+    return tuple(
+        folder
+        for place, folder in by_place.items()
+        if not any(above in deep and enters(above, place, eligibility) for above in place.parents)
+    )
 
 
 def _joined(one: FolderSettings, other: FolderSettings) -> FolderSettings:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
 from pathlib import Path
 from typing import Final, TypeVar
 
 from tagger_daemon.errors import ConfigurationError
+from tagger_daemon.intake.eligible import Eligibility
+from tagger_daemon.intake.scan import enters
 from tagger_daemon.model import Identity, Mode, Origin, Outcome, Photo, Policy, Stage, Value
 from tagger_daemon.options import STAGE_WORDS
 from tagger_daemon.settings import ENV_PREFIX, FolderSettings, Settings, way_back
@@ -297,16 +298,27 @@ def check_folders(settings: Settings) -> None:
         raise ConfigurationError(
             'no watch folder is set. Put `folders = ["/photos/inbox"]` into the configuration.'
         )
-    for outer, inner in permutations(settings.folders, 2):
-        real, other = outer.path.resolve(), inner.path.resolve()
-        if real == other or (outer.recursive and real in other.parents):
-            raise ConfigurationError(
-                f"folders: {inner.path} leads to {other}, which {outer.path} has already"
-            )
-    if clash := way_back([_without_links(folder) for folder in settings.folders]):
+    eligibility = Eligibility(settings.intake.ignore)
+    by_place: dict[Path, FolderSettings] = {}
+    for folder in settings.folders:
+        place = folder.path.resolve()
+        if place in by_place:
+            raise ConfigurationError(_twice(folder, place, by_place[place]))
+        by_place[place] = folder
+    for place, folder in by_place.items():
+        for above in place.parents:
+            outer = by_place.get(above)
+            if outer is not None and outer.recursive and enters(above, place, eligibility):
+                raise ConfigurationError(_twice(folder, place, outer))
+    if clash := way_back([_without_links(folder, place) for place, folder in by_place.items()]):
         raise ConfigurationError(clash)
 
 
-def _without_links(folder: FolderSettings) -> FolderSettings:
-    after = folder.after and folder.after.resolve()
-    return folder.model_copy(update={"path": folder.path.resolve(), "after": after})
+def _twice(folder: FolderSettings, place: Path, outer: FolderSettings) -> str:
+    if outer.path in folder.path.parents:
+        return f"folders: {folder.path} is already watched with {outer.path}"
+    return f"folders: {folder.path} leads to {place}, which {outer.path} has already"
+
+
+def _without_links(folder: FolderSettings, place: Path) -> FolderSettings:
+    return folder.model_copy(update={"path": place, "after": folder.after and folder.after.resolve()})
