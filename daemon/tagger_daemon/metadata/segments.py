@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,7 +17,7 @@ SOI = b"\xff\xd8"
 APP1 = 0xE1
 EOI = 0xD9
 ENDS = frozenset({EOI, 0xDA})  # and SOS: no more segments of metadata
-END = bytes((0xFF, EOI))  # never within the picture, where a 0 follows each FF
+END = re.compile(b"\xff\xd9")  # never within the picture, where a 0 follows each FF; faster than `bytes.find`
 HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 
 
@@ -101,9 +102,8 @@ def _behind_picture(stream: BinaryIO) -> Iterator[bytes]:
     last = b""
     for block in rest(stream):
         searched = last + block
-        found = searched.find(END)
-        if found >= 0:
-            yield searched[found + len(END) :]
+        if found := END.search(searched):
+            yield searched[found.end() :]
             yield from rest(stream)
             return
         last = searched[-1:]
