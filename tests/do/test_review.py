@@ -22,10 +22,13 @@ from tagger_daemon.metadata.fields import LONGEST_TEXT
 from tagger_daemon.metadata.review import State, annotation_of, is_as_decided, policy_of
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import JobState, Mode, Outcome, Part, Record, Stage, Verdict
+from tagger_daemon.service import by_hand
 from tagger_daemon.service.by_hand import Bench
 from tagger_daemon.service.recovery import is_by_hand, settle_intentions
 from tagger_daemon.service.reviewing import Applier, Desk, Order, Seen, Selection, find, one, proposals_in
+from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.service.undoing import release
+from tagger_daemon.settings import Settings
 
 SAID, RULES = by_model(
     "eyes-1", caption="A dog.", keywords=("dog", "beach", "blue"), description="One dog runs."
@@ -668,6 +671,33 @@ def test_a_death_after_a_renamed_photo_was_written_settles_its_proposal(studio: 
     settle_intentions(studio.database, studio.backlog, studio.ledger, studio.metadata, now=9, mine=is_by_hand)
     assert (states(studio), tell(renamed, TITLE)) == ({}, "A dog.")
     assert [found.found.path for found in studio.undo(renamed)] == [renamed]
+
+
+def test_what_died_is_noted_and_told_by_the_next_and_a_daemon_keeps_its_own(studio: Studio) -> None:
+    path, other = paint(studio, "a.jpg", "b.jpg")
+    propose(studio, path, other)
+    record = seen(studio, other).offer.record
+    Desk(studio.database).decide(meant(path), ACCEPT)
+    applier = Applier(bench(studio))
+    effect = applier.effect(seen(studio, path))
+    assert effect.plan is not None
+    written = applier._record(effect, Outcome.WRITTEN)
+    studio.ledger.intend(written)
+    studio.metadata.apply(effect.plan)
+    daemons = record.evolve(id="d", outcome=Outcome.WRITTEN)
+    studio.ledger.intend(daemons)
+    state = StateDirectory(root=studio.database.path.parent)
+    settings = Settings(state_dir=state.root, folders=[{"path": studio.folder}])
+    running = state.acquire()
+    try:
+        with by_hand.opened(settings, state, command="review", audit=studio.audit):
+            assert studio.ledger.intended() == [daemons]
+    finally:
+        os.close(running)
+    (file,) = (studio.folder.parent / "audit").iterdir()
+    assert written.id in [json.loads(line)["id"] for line in file.read_text().splitlines()]
+    with by_hand.opened(settings, state, command="review", audit=studio.audit):
+        assert studio.ledger.intended() == []
 
 
 # --- Very many, and what is narrowed down ---
