@@ -22,10 +22,13 @@ from tagger_daemon.metadata.fields import LONGEST_TEXT
 from tagger_daemon.metadata.review import State, annotation_of, is_as_decided, policy_of
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import JobState, Mode, Outcome, Part, Record, Stage, Verdict
+from tagger_daemon.service import by_hand
 from tagger_daemon.service.by_hand import Bench
 from tagger_daemon.service.recovery import is_by_hand, settle_intentions
 from tagger_daemon.service.reviewing import Applier, Desk, Order, Seen, Selection, find, one, proposals_in
+from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.service.undoing import release
+from tagger_daemon.settings import Settings
 
 SAID, RULES = by_model(
     "eyes-1", caption="A dog.", keywords=("dog", "beach", "blue"), description="One dog runs."
@@ -94,9 +97,11 @@ def states(studio: Studio) -> dict[str, State]:
 
 def apply(studio: Studio) -> dict[str, Outcome]:
     """Carry out all that was decided."""
-    applier = Applier(bench(studio))
-    waiting = [found for found in find(studio.database.path, Selection()) if found.waits]
-    return {found.offer.path.name: applier.carry_out(applier.effect(found)).outcome for found in waiting}
+    applier, desk = Applier(bench(studio)), Desk(studio.database)
+    waiting = [found.offer for found in desk.find(Selection()) if found.waits]
+    # As the commands do, each is read again when its turn comes.
+    effects = ((offer, applier.effect(desk.by_id(offer.record.id))) for offer in waiting)
+    return {offer.path.name: applier.carry_out(effect).outcome for offer, effect in effects}
 
 
 def marker_fields(path: Path) -> dict[str, str]:
@@ -396,6 +401,58 @@ def test_no_journey_passes_over_a_review_that_is_under_way(studio: Studio, mode:
     assert tell(path, WORDS) == "dog|beach"
 
 
+def test_a_copy_takes_its_turn_once_the_review_of_the_other_is_over(studio: Studio) -> None:
+    first, second = paint(studio, "a.jpg", "b.jpg")
+    propose(studio, first)
+    second.write_bytes(first.read_bytes())
+    desk = Desk(studio.database)
+
+    def put_off() -> None:
+        desk.decide(meant(first), BLUE)
+        assert studio.tag(second, SAID, PROPOSE).outcome is Outcome.SKIPPED
+
+    def due() -> list[Path]:
+        jobs = studio.backlog.claim(limit=9, now=9, lease_ms=9)
+        for job in jobs:
+            studio.backlog.finish(job, state=JobState.DONE, fingerprint=job.photo.fingerprint, now=9)
+        return [job.photo.path for job in jobs]
+
+    put_off()
+    assert due() == []
+    desk.reset(meant(first))
+    assert due() == [second]
+    put_off()
+    desk.decide(meant(first), ACCEPT)
+    assert apply(studio) == {"a.jpg": Outcome.WRITTEN}
+    assert due() == [second]
+
+
+def test_of_two_copies_one_review_counts_for_the_other_where_a_keyword_is_refused(studio: Studio) -> None:
+    first, second = paint(studio, "a.jpg", "b.jpg")
+    second.write_bytes(first.read_bytes())
+    propose(studio, first, second)
+    desk = Desk(studio.database)
+    desk.decide(meant(first), BLUE)
+    desk.decide(meant(first), ACCEPT)
+    desk.decide(meant(second), ACCEPT)
+    assert apply(studio) == {"a.jpg": Outcome.WRITTEN, "b.jpg": Outcome.WRITTEN}
+    assert tell(first, WORDS) == tell(second, WORDS) == "dog|beach"
+
+
+def test_each_of_two_refused_copies_is_listed_and_can_be_lifted(studio: Studio) -> None:
+    first, second = paint(studio, "a.jpg", "b.jpg")
+    second.write_bytes(first.read_bytes())
+    propose(studio, first, second)
+    desk = Desk(studio.database)
+    desk.decide(Selection(), REJECT)
+    apply(studio)
+    assert states(studio) == {"a.jpg": State.REFUSED, "b.jpg": State.REFUSED}
+    desk.reset(meant(second))
+    assert states(studio) == {"a.jpg": State.REFUSED, "b.jpg": State.PENDING}
+    desk.reset(meant(first))
+    assert studio.tag(first, *OTHER).outcome is Outcome.WRITTEN
+
+
 def test_a_journey_that_began_before_the_review_writes_nothing(studio: Studio) -> None:
     (path,) = paint(studio, "a.jpg")
     propose(studio, path)
@@ -614,6 +671,33 @@ def test_a_death_after_a_renamed_photo_was_written_settles_its_proposal(studio: 
     settle_intentions(studio.database, studio.backlog, studio.ledger, studio.metadata, now=9, mine=is_by_hand)
     assert (states(studio), tell(renamed, TITLE)) == ({}, "A dog.")
     assert [found.found.path for found in studio.undo(renamed)] == [renamed]
+
+
+def test_what_died_is_noted_and_told_by_the_next_and_a_daemon_keeps_its_own(studio: Studio) -> None:
+    path, other = paint(studio, "a.jpg", "b.jpg")
+    propose(studio, path, other)
+    record = seen(studio, other).offer.record
+    Desk(studio.database).decide(meant(path), ACCEPT)
+    applier = Applier(bench(studio))
+    effect = applier.effect(seen(studio, path))
+    assert effect.plan is not None
+    written = applier._record(effect, Outcome.WRITTEN)
+    studio.ledger.intend(written)
+    studio.metadata.apply(effect.plan)
+    daemons = record.evolve(id="d", outcome=Outcome.WRITTEN)
+    studio.ledger.intend(daemons)
+    state = StateDirectory(root=studio.database.path.parent)
+    settings = Settings(state_dir=state.root, folders=[{"path": studio.folder}])
+    running = state.acquire()
+    try:
+        with by_hand.opened(settings, state, command="review", audit=studio.audit):
+            assert studio.ledger.intended() == [daemons]
+    finally:
+        os.close(running)
+    (file,) = (studio.folder.parent / "audit").iterdir()
+    assert written.id in [json.loads(line)["id"] for line in file.read_text().splitlines()]
+    with by_hand.opened(settings, state, command="review", audit=studio.audit):
+        assert studio.ledger.intended() == []
 
 
 # --- Very many, and what is narrowed down ---

@@ -48,9 +48,9 @@ def decisions_about(db: sqlite3.Connection, proposal: str) -> tuple[Decision, ..
     )
 
 
-def forget(db: sqlite3.Connection, proposal: str, content_hash: str) -> None:
-    """Lift the refusal of a picture; if it was not refused, take back all decisions about its proposal."""
-    if not db.execute("DELETE FROM refused WHERE content_hash = ?", (content_hash,)).rowcount:
+def forget(db: sqlite3.Connection, proposal: str) -> None:
+    """Lift the refusal of a proposal; if it was not refused, take back all decisions about it."""
+    if not db.execute("DELETE FROM refused WHERE proposal = ?", (proposal,)).rowcount:
         db.execute("DELETE FROM decision WHERE proposal = ?", (proposal,))
 
 
@@ -135,7 +135,19 @@ def under_review(db: sqlite3.Connection, content_hash: str, path: Path | None = 
     return "" if row is None else str(row["id"])
 
 
+def put_off(db: sqlite3.Connection, proposal: str) -> list[Path]:
+    """Return the photos that were left as they are because of this proposal's review, copies included."""
+    query = (
+        "SELECT DISTINCT later.path FROM record AS proposed JOIN record AS later "
+        "ON later.content_hash = proposed.content_hash OR later.path = proposed.path "
+        "WHERE proposed.id = ? AND later.outcome = ? AND later.stands = 1 "
+        "AND json_extract(later.body, '$.proposal') = proposed.id ORDER BY later.path"
+    )
+    rows = db.execute(query, (proposal, Outcome.SKIPPED))
+    return [Path(os.fsdecode(row["path"])) for row in rows]
+
+
 def refused_at(db: sqlite3.Connection, content_hash: str) -> str | None:
     """Return when a person refused all that was proposed for a picture; None: it is not refused."""
-    row = db.execute("SELECT at FROM refused WHERE content_hash = ?", (content_hash,)).fetchone()
-    return None if row is None else str(row["at"])
+    (at,) = db.execute("SELECT max(at) FROM refused WHERE content_hash = ?", (content_hash,)).fetchone()
+    return None if at is None else str(at)

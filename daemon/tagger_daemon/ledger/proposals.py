@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from tagger_daemon.ledger.decisions import decisions_about
 from tagger_daemon.ledger.records import record_from_json
-from tagger_daemon.model import Decision, Record, Value
+from tagger_daemon.model import Decision, Outcome, Record, Value
 
 #: Proposals that are read in one go: a few megabytes.
 PAGE = 500
@@ -24,6 +25,7 @@ class Offer(Value):
     record: Record
     decisions: tuple[Decision, ...]
     refused_at: str | None = None  # when a person refused it, and that was noted; None: it is still open
+    rejected: tuple[str, ...] = ()  # keywords that are never to be proposed for its picture, as known by now
     settled: bool = False  # something was written or noted about its photo since
 
 
@@ -75,4 +77,16 @@ def _offer(db: sqlite3.Connection, row: sqlite3.Row) -> Offer:
         record=record,
         decisions=decisions_about(db, row["id"]),
         refused_at=row["at"],
+        rejected=_rejected(db, record),
     )
+
+
+def _rejected(db: sqlite3.Connection, record: Record) -> tuple[str, ...]:
+    """Return the keywords that the newest record of a picture rejects; refusals as a whole do not count."""
+    query = (
+        "SELECT json_extract(body, '$.rejected') FROM record "
+        "WHERE content_hash = ? AND stands = 1 AND outcome NOT IN (?, ?) "
+        "ORDER BY finished_at DESC, rowid DESC LIMIT 1"
+    )
+    row = db.execute(query, (record.content_hash, Outcome.FAILED, Outcome.REFUSED)).fetchone()
+    return () if row is None else tuple(json.loads(row[0] or "[]"))

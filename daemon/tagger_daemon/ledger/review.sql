@@ -34,10 +34,12 @@ CREATE INDEX carried_content ON carried(content_hash);
 
 -- Pictures for which a person refused all that was proposed: left alone until the person says otherwise.
 CREATE TABLE refused(
-  content_hash TEXT PRIMARY KEY,
-  at           TEXT NOT NULL,              -- ISO 8601 with zone
-  proposal     TEXT NOT NULL               -- id of the record that was refused
+  proposal     TEXT PRIMARY KEY,           -- id of the record that was refused
+  content_hash TEXT NOT NULL,              -- of its picture: two copies of one may both be refused
+  at           TEXT NOT NULL               -- ISO 8601 with zone
 ) STRICT;
+
+CREATE INDEX refused_content ON refused(content_hash);
 
 -- The proposals about which nothing was settled since. What only says that one is under review settles nothing,
 -- nor does what was begun for it and not ended, nor a refusal that was lifted.
@@ -49,7 +51,7 @@ WHERE proposed.outcome = 'proposed' AND proposed.stands = 1 AND NOT EXISTS (
     AND NOT ((later.outcome = 'skipped' OR later.stands = 0)
       AND json_extract(later.body, '$.proposal') = proposed.id)
     AND NOT (later.outcome = 'refused'
-      AND NOT EXISTS (SELECT 1 FROM refused WHERE refused.content_hash = later.content_hash)));
+      AND NOT EXISTS (SELECT 1 FROM refused WHERE refused.proposal = json_extract(later.body, '$.proposal'))));
 
 -- The few whose words were only told, which are looked for at every start too.
 CREATE INDEX record_told ON record(path) WHERE outcome = 'recorded' AND stands = 1;

@@ -108,13 +108,14 @@ class Review(Value):
         return next((one for one in self.words if key(one.word) == key(word)), None)
 
 
-def review_of(record: Record, decisions: Iterable[Decision] = ()) -> Review:
+def review_of(record: Record, decisions: Iterable[Decision] = (), *, left_out: Iterable[str] = ()) -> Review:
     """Return a proposal with what was decided about it.
 
     Args:
         record: of the proposal.
         decisions: in the order in which they were made, at most one about each part; about what is not
             proposed they say nothing.
+        left_out: keywords that a person has refused for this picture since, in the review of another copy.
     """
     made: dict[tuple[Part, str], Decision] = {}
     for one in decisions:
@@ -140,7 +141,7 @@ def review_of(record: Record, decisions: Iterable[Decision] = ()) -> Review:
         )
     all_words = made.get((Part.KEYWORDS, ""))
     general = all_words.verdict if all_words else whole
-    proposed_words = _words(record)
+    proposed_words = distinct(_words(record), map(key, left_out))
     words = []
     for word in proposed_words:
         single = made.get((Part.KEYWORD, key(word)))

@@ -113,7 +113,7 @@ class Seen(Value):
             made.pop((one.part, key(one.word)), None)  # said anew, it is the last that was said
             made[one.part, key(one.word)] = one
         offer = self.offer.evolve(decisions=tuple(made.values()))
-        return Seen(offer=offer, review=review_of(offer.record, offer.decisions))
+        return Seen(offer=offer, review=review_of(offer.record, offer.decisions, left_out=offer.rejected))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -262,7 +262,8 @@ class Desk:
             for proposal, content, path, unchanged in meant:
                 if not unchanged:
                     decided.set_aside(db, proposal, gone=not os.path.lexists(path))
-                decided.forget(db, proposal, content)
+                decided.forget(db, proposal)
+                again |= {*decided.put_off(db, proposal)} - {path}
                 if not unchanged or not decided.is_open(db, proposal):
                     again |= {path, *records.places_of(db, content)}
             self._backlog.reopen(sorted(again), now=now_ms())
@@ -387,6 +388,9 @@ class Applier:
             self._ledger.followed(record)
             self._ledger.add(record)
             self._bench.finished(record)
+            # Other copies of the picture were left as they are meanwhile: now it is their turn.
+            others = set(decided.put_off(db, record.proposal)) - {record.photo.path}
+            self._backlog.reopen(sorted(others), now=now_ms())
 
     def _tell(self, record: Record) -> None:
         """Add the line of the audit."""
@@ -669,7 +673,8 @@ def _about_words(seen: Seen, words: Sequence[str]) -> list[Decision]:
 def _seen(offer: Offer) -> Seen:
     # Where a refusal is noted nothing is written, whatever words a person had put in before.
     noted = (Decision(part=Part.PHOTO, verdict=Verdict.REJECT),) if offer.refused_at is not None else ()
-    return Seen(offer=offer, review=review_of(offer.record, (*offer.decisions, *noted)))
+    review = review_of(offer.record, (*offer.decisions, *noted), left_out=offer.rejected)
+    return Seen(offer=offer, review=review)
 
 
 def _has(review: Review, part: Part) -> bool:
