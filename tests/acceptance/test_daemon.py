@@ -455,7 +455,7 @@ def test_only_one_daemon_has_a_state_directory(house: House) -> None:
     with house.start():
         second = house.run("run")
         assert second.returncode == 75
-        assert "running" in second.stderr
+        assert "is at work on" in second.stderr
 
 
 @pytest.mark.parametrize(
