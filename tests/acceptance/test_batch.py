@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import signal
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from make_samples import draw_photo
-from support.model_server import ModelServer, Recorded, Say, answer, image_bytes
-from support.running import House, Running, entry, read_tags, wait_until
+from support.batches import asked, final, lines
+from support.model_server import ModelServer, Say, answer, image_bytes
+from support.running import House, Running, entry, read_tags
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -30,26 +28,9 @@ def house(tmp_path: Path, server: ModelServer) -> House:
     return House(root=tmp_path, registry=[entry(server.base_url)])
 
 
-def lines(house: House, name: str = "outputs/results/personal_tagger.jsonl") -> list[dict[str, Any]]:
-    """The audit's lines."""
-    return [json.loads(line) for line in (house.root / name).read_text(encoding="utf-8").splitlines()]
-
-
-def asked(requests: list[Recorded]) -> Counter[tuple[str, str]]:
-    """How often each picture was asked about at each stage."""
-    return Counter(
-        (hashlib.sha256(image_bytes(request)).hexdigest(), str(request.stage)) for request in requests
-    )
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder."""
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def final(house: House) -> dict[str, str]:
-    """What the audit says at last of each photo."""
-    return {line["image"]: line["outcome"] for line in lines(house)}
 
 
 def test_a_run_describes_a_folder_and_says_what_became_of_it(house: House, server: ModelServer) -> None:
@@ -302,39 +283,3 @@ def test_asked_twice_it_ends_at_once_with_nothing_half_written(house: House, ser
     server.release()
     assert house.batch("-i", "inbox").returncode == 0
     assert sorted(final(house).values()) == ["written"] * 10
-
-
-def die_after(run: Running, server: ModelServer, *, requests: int) -> None:
-    """Kill a run once it has asked so many times."""
-    enough = len(server.chat_requests) + requests
-    wait_until(
-        lambda: len(server.chat_requests) >= enough or run.process.poll() is not None, "models are asked"
-    )
-    assert run.process.poll() is None, run.text()
-    run.kill()
-
-
-@pytest.mark.timeout(400)
-def test_five_hundred_photos_killed_ten_times_are_each_described_once(
-    house: House, server: ModelServer
-) -> None:
-    photos = house.draw(500, size=48)
-    database = house.state / "batch" / "tagger.sqlite3"
-    for kill in range(10):
-        with house.spawn_batch("-i", "inbox", "--skip-preflight") as run:
-            die_after(run, server, requests=110 + 7 * kill)
-    assert database.exists()
-    done = house.batch("-i", "inbox", patience=200)
-    assert done.returncode == 0, done.stderr
-
-    assert final(house) == {str(photo): "written" for photo in photos}
-    by_photo = Counter(line["image"] for line in lines(house))
-    assert set(by_photo.values()) == {1}
-    tags = read_tags(photos)
-    titles = Counter(found["XMP-dc:Title"] for found in tags.values())
-    assert len(titles) == 500
-    # An answer that was saved is never asked for again: what was asked twice was in flight at a kill.
-    repeated = sum(count - 1 for count in asked(server.chat_requests).values())
-    assert repeated <= 10 * 6, repeated
-    assert house.batch("-i", "inbox").returncode == 0
-    assert len(server.chat_requests) == asked(server.chat_requests).total()
