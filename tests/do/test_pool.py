@@ -193,10 +193,16 @@ async def test_waiting_ends_when_every_entry_has_a_server(server: ModelServer, r
 async def test_an_endpoint_is_given_no_more_at_once_than_its_limit(
     server: ModelServer, replica: ModelServer
 ) -> None:
-    entry = an_entry(server.base_url, replica.base_url, limits=Limits(start=1, max=3))
-    server.delay = replica.delay = 0.01
+    entry = an_entry(server.base_url, replica.base_url, limits=Limits(start=3, max=3))
+    server.hold()
+    replica.hold()
     async with pooling(entry) as pool:
-        asked = [pool.chat(entry, a_request(), session=str(number)) for number in range(50)]
+        asked = [
+            asyncio.create_task(pool.chat(entry, a_request(), session=str(number))) for number in range(50)
+        ]
+        for one in (server, replica):
+            await asyncio.to_thread(one.wait_in_flight, 3)
+            one.release()
         replies = await asyncio.wait_for(asyncio.gather(*asked), PATIENCE)
         assert [status.in_flight for status in pool.snapshot()] == [0, 0]
     assert len(replies) == 50
