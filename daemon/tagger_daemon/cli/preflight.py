@@ -31,6 +31,7 @@ from tagger_daemon.intake.scan import scan
 from tagger_daemon.metadata.files import SPARE, check_file, check_open, is_own
 from tagger_daemon.metadata.naming import RAW, extension
 from tagger_daemon.model import Mode
+from tagger_daemon.service.outputs import same_file
 from tagger_daemon.service.parts import Cast, cast, keys_of
 from tagger_daemon.settings import FolderSettings, Settings
 from tagger_daemon.vision.client import ChatClient
@@ -259,18 +260,9 @@ def _output(path: Path, photos: Eligibility) -> str:
 def _one_file(outputs: Iterable[Path]) -> Iterator[Finding]:
     """Find outputs that are one file, by whatever names."""
     for one, other in combinations(outputs, 2):
-        if _same_file(one, other):
+        if same_file(one, other):
             clash = ConfigurationError(f"{one} and {other} are one file, and one would spoil the other")
             yield failed("outputs", clash, "name two files (--output-jsonl, --summary)")
-
-
-def _same_file(one: Path, other: Path) -> bool:
-    if os.path.realpath(one) == os.path.realpath(other):
-        return True
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False  # one of them is not there yet
 
 
 def _disks(settings: Settings, outputs: Iterable[Path], largest: Mapping[Path, int]) -> list[_Disk]:

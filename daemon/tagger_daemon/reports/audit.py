@@ -12,7 +12,7 @@ import mmap
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -91,11 +91,12 @@ def _locked(descriptor: int) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):  # some network shares know no locks
             raise
+        yield
+        return
     try:
         yield
     finally:
-        with suppress(OSError):  # where there was no lock; closing the file lets go of one anyway
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def audit_line(record: Record) -> bytes:

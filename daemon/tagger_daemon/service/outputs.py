@@ -40,7 +40,7 @@ def check_outputs(output_jsonl: Path, summary: Path, *, others: Iterable[Path]) 
                 raise ConfigurationError(
                     f"{name}: {path} is, or is in, {other}, which is used for something else"
                 )
-    if os.path.realpath(output_jsonl) == os.path.realpath(summary) or _same(output_jsonl, summary):
+    if same_file(output_jsonl, summary):
         raise ConfigurationError(
             f"--output-jsonl and --summary are one file, {summary}, and one would spoil the other"
         )
@@ -79,7 +79,10 @@ def _beginning(path: Path) -> str:
         raise ConfigurationError(f"{path} cannot be used: {error.strerror}") from error
 
 
-def _same(one: Path, other: Path) -> bool:
+def same_file(one: Path, other: Path) -> bool:
+    """Tell whether two paths lead to one file, by whatever names, also where it is not there yet."""
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
     try:
         return one.samefile(other)
     except OSError:

@@ -319,7 +319,7 @@ class Applier:
                 beside = self._bench.metadata.read_beside(effect.photo, error.reason)
                 record = self._write(self._planned(effect.seen, effect.photo, beside, elsewhere=True))
             self._end(effect, record, held)
-        except BaseException:
+        except BaseException:  # also Ctrl-C: the daemon must get the photo back
             if held is not None:
                 self._backlog.let_go(held, None, now=now_ms())
             raise
