@@ -21,7 +21,7 @@ from tagger_daemon.metadata.exiftool import Answer, ExifTool, path_argument
 from tagger_daemon.metadata.properties import Node, Properties, parse_properties
 from tagger_daemon.metadata.read import SHOW, embedded_packet, look, show
 from tagger_daemon.metadata.readings import Reading, Readings, Seen, seen
-from tagger_daemon.metadata.segments import HEADER, metadata_hash, packets
+from tagger_daemon.metadata.segments import HEADER, around_picture, packets
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Photo, Written
@@ -257,16 +257,16 @@ def test_the_hash_is_of_all_but_the_picture(tmp_path: Path) -> None:
     scan, end = content.index(b"\xff\xda") + 4, len(whole) - 2
     assert content[end : end + 2] == b"\xff\xd9"
     path.write_bytes(content)
-    before = metadata_hash(path)
+    before = around_picture(path)
     for position in range(len(content)):
         changed = bytearray(content)
         changed[position] ^= 1
         if scan <= position < end and b"\xff\xd9" not in changed[scan:end]:
             path.write_bytes(changed)
-            assert metadata_hash(path) == before, position
+            assert around_picture(path) == before, position
         elif not scan <= position < end + 2:
             path.write_bytes(changed)
-            assert metadata_hash(path) != before, position
+            assert around_picture(path) != before, position
 
 
 @pytest.mark.parametrize("gap", [-2, -1, 0, 1])
@@ -275,15 +275,18 @@ def test_the_end_of_a_picture_is_found_wherever_it_is(tmp_path: Path, gap: int) 
     start = 2 + 4  # of what is read piece by piece
     hashes = []
     for behind in (b"one", b"two"):
-        path.write_bytes(b"\xff\xd8\xff\xda\0\2" + b"x" * (BLOCK - start + gap) + b"\xff\xd9" + behind)
-        hashes.append(metadata_hash(path))
-        path.write_bytes(b"\xff\xd8\xff\xda\0\2" + b"y" * (BLOCK + gap) + b"\xff\xd9" + behind)
-        assert metadata_hash(path) == hashes[-1]
-    assert hashes[0] != hashes[1]
+        for picture in (b"x" * (BLOCK - start + gap), b"y" * (BLOCK + gap)):
+            path.write_bytes(b"\xff\xd8\xff\xda\0\2" + picture + b"\xff\xd9" + behind)
+            around = around_picture(path)
+            assert around is not None
+            assert around.end == 6 + len(picture) + 2
+            assert around_picture(path, end=around.end) == around
+            hashes.append(around.sha256)
+    assert hashes[0] == hashes[1] != hashes[2] == hashes[3]
 
 
 def test_odd_jpegs_have_no_hash(tmp_path: Path) -> None:
-    without = [path.stem for path in odd_jpegs(tmp_path) if metadata_hash(path) is None]
+    without = [path.stem for path in odd_jpegs(tmp_path) if around_picture(path) is None]
     assert without == ["filled", "garbage", "bare", "cut"]
 
 

@@ -115,7 +115,7 @@ def _replace(
     readings: Readings,
 ) -> None:
     status = _unchanged_status(plan, target)
-    found = seen(target, status)
+    found = readings.seen(target, status)
     before = readings.take(found) if plan.existing.embedded else None
     check_replaceable(target, status, allow_hard_links=settings.allow_hard_links)
     with temporary_copy(target) as temp, _source(exiftool, plan, target) as source:
@@ -183,7 +183,8 @@ def _unchanged_status(plan: WritePlan, target: Path) -> os.stat_result:
 
 def _check_still(plan: WritePlan, target: Path, content: Seen) -> None:
     """Make sure that what the copy was made of is what it takes the place of."""
-    if seen(target, _unchanged_status(plan, target)) != content:
+    end = content.metadata.end if content.metadata else None
+    if seen(target, _unchanged_status(plan, target), end=end) != content:
         raise PhotoChanged(f"{target.name} changed meanwhile")
 
 

@@ -17,7 +17,8 @@ SOI = b"\xff\xd8"
 APP1 = 0xE1
 EOI = 0xD9
 ENDS = frozenset({EOI, 0xDA})  # and SOS: no more segments of metadata
-END = re.compile(b"\xff\xd9")  # never within the picture, where a 0 follows each FF; faster than `bytes.find`
+END = b"\xff\xd9"  # never within the picture, where a 0 follows each FF
+END_SOUGHT = re.compile(END)  # twice as fast as `bytes.find`, measured
 HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 
 
@@ -52,11 +53,23 @@ def packets(path: Path) -> tuple[bytes, ...] | None:
     return None
 
 
-def metadata_hash(path: Path) -> bytes | None:
-    """Return the SHA-256 of all of a JPEG but its picture: what stands before it, and what behind its end.
+class Around(NamedTuple):
+    """What stands around a JPEG's picture: its metadata, and whatever programs put behind its end."""
+
+    sha256: bytes
+    end: int  # of the picture, bytes from the beginning of the file
+
+
+def around_picture(path: Path, *, end: int | None = None) -> Around | None:
+    """Return the hash of all of a JPEG but its picture.
+
+    Args:
+        path: the file.
+        end: where the picture ended when that was looked for, which takes most of the time. It still does
+            where nothing outside the picture has changed since.
 
     Returns:
-        The hash; None: the file is no JPEG, or has anything odd before its picture.
+        None: the file is no JPEG, or has anything odd before its picture.
 
     Raises:
         PhotoGone: the file is not there.
@@ -64,13 +77,16 @@ def metadata_hash(path: Path) -> bytes | None:
     """
     with opened(path) as stream, suppress(_OddError):
         *_, (code, start, _) = _segments(stream)
-        stream.seek(0)
+        if end is None:
+            end = start if code == EOI else _end_of_picture(stream)
         digest = hashlib.sha256()
+        stream.seek(0)
         for block in exactly(stream, start):
             digest.update(block)
-        for block in rest(stream) if code == EOI else _behind_picture(stream):
+        stream.seek(end)
+        for block in rest(stream):
             digest.update(block)
-        return digest.digest()
+        return Around(digest.digest(), end)
     return None
 
 
@@ -97,13 +113,13 @@ def _segments(stream: BinaryIO) -> Iterator[_Segment]:
         stream.seek(start + length - 2, os.SEEK_SET)
 
 
-def _behind_picture(stream: BinaryIO) -> Iterator[bytes]:
-    """Give what stands behind the next end of a picture."""
+def _end_of_picture(stream: BinaryIO) -> int:
+    """Return where the next end of a picture stands, or else the file's."""
     last = b""
     for block in rest(stream):
-        searched = last + block
-        if found := END.search(searched):
-            yield searched[found.end() :]
-            yield from rest(stream)
-            return
-        last = searched[-1:]
+        if last == END[:1] and block.startswith(END[1:]):
+            return stream.tell() - len(block) + 1
+        if found := END_SOUGHT.search(block):
+            return stream.tell() - len(block) + found.end()
+        last = block[-1:]
+    return stream.tell()
