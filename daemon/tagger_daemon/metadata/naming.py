@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +89,15 @@ def is_temp_of(path: Path, name: str) -> bool:
     start = temp_name(path, "").removesuffix(path.suffix)
     whole = path.name in start  # else the name was cut, and others may begin like it
     return is_our_temp(name) and name.startswith(start if whole else start + temp_token(path, ""))
+
+
+def near(path: Path, names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of a folder's names that can matter to a photo: all that begin with its stem, case aside.
+
+    A folder may hold tens of thousands, which are too many to be looked at more closely for every photo.
+    """
+    stem = path.stem.casefold()
+    return tuple(name for name in names if name.casefold().startswith(stem))
 
 
 def sidecar_names(path: Path, siblings: Collection[str]) -> tuple[str, ...]:
@@ -251,9 +260,7 @@ def _own_sidecars(path: Path, siblings: Collection[str], owners: Mapping[str, st
 def _same_stem(path: Path, siblings: Collection[str]) -> list[str]:
     """Return the names with this stem, case aside; those that spell it alike first."""
     stem = path.stem.casefold()
-    # The cheap look first: a folder may hold tens of thousands.
-    likely = (name for name in siblings if name.casefold().startswith(stem))
-    names = [name for name in likely if Path(name).stem.casefold() == stem]
+    names = [name for name in near(path, siblings) if Path(name).stem.casefold() == stem]
     return sorted(names, key=lambda name: (Path(name).stem != path.stem, name))
 
 

@@ -17,7 +17,15 @@ from tagger_daemon.metadata.canonical import PADDING
 from tagger_daemon.metadata.containers import hidden_words, obstacle
 from tagger_daemon.metadata.exiftool import ExifTool, path_argument
 from tagger_daemon.metadata.files import fingerprint
-from tagger_daemon.metadata.naming import MODERN, extension, is_rendered, partner_of, place_for, sidecar_names
+from tagger_daemon.metadata.naming import (
+    MODERN,
+    extension,
+    is_rendered,
+    near,
+    partner_of,
+    place_for,
+    sidecar_names,
+)
 from tagger_daemon.metadata.properties import Properties, parse_properties
 from tagger_daemon.metadata.quiet import find_sign
 from tagger_daemon.metadata.readings import Reading, Readings, seen
@@ -112,7 +120,7 @@ def read_existing(
         raise WriteRefused(f"{photo.path.name} was left alone: its metadata {wrong}")
     shown: dict[str, Properties] = {}
     fingerprints: dict[str, Fingerprint] = {}
-    siblings = _siblings(photo.path.parent)
+    siblings = _siblings(photo.path)
     for name in sidecar_names(photo.path, siblings):
         fingerprints[name], shown[name] = _show_sidecar(exiftool, photo.path.with_name(name))
     owners = {name: owner for name, seen in shown.items() if (owner := seen.text(fields.SIDECAR_FOR))}
@@ -277,9 +285,11 @@ def _show_sidecar(exiftool: ExifTool, path: Path) -> tuple[Fingerprint, Properti
     return fingerprint(status), show(exiftool, path)[0] if content.strip() else Properties()
 
 
-def _siblings(folder: Path) -> tuple[str, ...]:
+def _siblings(path: Path) -> tuple[str, ...]:
+    """Return the names in a photo's folder that can matter to it."""
+    folder = path.parent
     try:
-        return tuple(path.name for path in folder.iterdir())
+        return near(path, os.listdir(folder))  # noqa: PTH208 - names are wanted, of folders of any size
     except FileNotFoundError as error:
         raise PhotoGone(f"the folder {folder} is no longer there") from error
     except OSError as error:
