@@ -52,6 +52,7 @@ LEAST_SECONDS = 6.0  # that a case is measured
 FIRST_SECONDS = 2.0  # that are not counted
 AHEAD = 8  # photos in flight beyond the server's places
 EDGE = 1024  # pixels
+QUALITY = 90  # of photos; makes 5 MB
 
 FIRST = 8  # photos at most, after which everything is loaded
 FLOOR = 16  # photos that the floor is measured on
@@ -64,7 +65,7 @@ EXAMPLES = """\
 examples:
   scripts/bench vision
   scripts/bench vision --part saturation --seconds 0.05 --slots 64
-  scripts/bench vision --part whole --photos 40 --json
+  scripts/bench vision --part whole --photos 100 --quality 95 --json
 """
 
 
@@ -95,6 +96,9 @@ def add_parser(subjects: Any) -> None:
     parser.add_argument("--seconds", type=float, nargs="+", default=SECONDS, metavar="T", help="a request")
     parser.add_argument("--slots", type=positive, nargs="+", default=SLOTS, metavar="C", help="at once")
     parser.add_argument("--photos", type=positive, default=40, metavar="N", help="for the whole (40)")
+    parser.add_argument(
+        "--quality", type=positive, default=QUALITY, metavar="Q", help=f"of the photos as JPEGs ({QUALITY})"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
@@ -111,7 +115,7 @@ def run(arguments: argparse.Namespace) -> None:
             for case in saturation(seconds, slots)
         ]
     if arguments.part != "saturation":
-        found["whole"] = whole(arguments.photos)
+        found["whole"] = whole(arguments.photos, arguments.quality)
     if arguments.json:
         print(json.dumps(found))
         return
@@ -206,12 +210,13 @@ def photos_a_second(ends: list[float], slots: int) -> float:
     return (len(ends) - slots) / seconds / len(Stage)
 
 
-def whole(count: int) -> dict[str, Any]:
+def whole(count: int, quality: int) -> dict[str, Any]:
     """Measure a real daemon on large photos, the decoding alone, and the floor."""
     few = min(FIRST, count // 2)
     with tempfile.TemporaryDirectory(prefix="bench-") as name, server(64, 0.0) as url:
         root = Path(name)
-        photos = draw(root / "drawn", count)
+        photos = draw(root / "drawn", count, quality)
+        megabytes = sum(photo.stat().st_size for photo in photos) / count / 1e6
         alone = asyncio.run(prepare(photos))
         floor = floor_seconds(photos[:FLOOR])
         beside = floor_beside(photos[:FLOOR])
@@ -222,6 +227,7 @@ def whole(count: int) -> dict[str, Any]:
     warm = (spent - first) / (count - few)
     return {
         "photos": count,
+        "megabytes_a_photo": round(megabytes, 1),
         "prepared_alone_a_second": round(alone, 2),
         "finished_a_second": round(rate, 2),
         "finished_to_prepared": round(rate / alone, 2),
@@ -234,14 +240,14 @@ def whole(count: int) -> dict[str, Any]:
     }
 
 
-def draw(folder: Path, count: int) -> list[Path]:
+def draw(folder: Path, count: int, quality: int) -> list[Path]:
     """Draw photos of 24 megapixels, each another picture."""
     folder.mkdir()
     pixels = np.asarray(Image.open(io.BytesIO(bench_decode.draw())))
     paths = []
     for number in range(count):
         path = folder / f"{number:03}.jpg"
-        Image.fromarray(np.roll(pixels, 97 * number, axis=1)).save(path, quality=90, subsampling="4:2:0")
+        Image.fromarray(np.roll(pixels, 97 * number, axis=1)).save(path, quality=quality, subsampling="4:2:0")
         paths.append(path)
     return paths
 

@@ -30,7 +30,7 @@ from tagger_daemon.model import Value
 
 OLDEST_VERSION = (12, 57)  # Debian 12's; older ones were never tried
 # Commands, after which another process takes over, whatever the old one may have gathered. A new one takes
-# half a second to load its modules; in 6,000 commands about camera files none was seen to grow (12.57, 13.59).
+# half a second to load its modules; in 6,000 commands about real photos none was seen to grow (12.57, 13.59).
 TASKS_PER_PROCESS = 5000
 CONFIG_FILE = Path(__file__).with_name("exiftool.config")
 STARTER = "TAGGER_STARTER"  # tells the configuration whose end ends the process
