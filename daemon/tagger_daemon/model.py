@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +24,29 @@ class Value:
     def evolve(self, **changes: Any) -> Self:
         """Return a copy with the named fields changed."""
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+    def plain(self) -> dict[str, Any]:
+        """Return the fields by name, and in them the values as they are."""
+        names = (one.name for one in dataclasses.fields(self))  # type: ignore[arg-type]
+        return {name: getattr(self, name) for name in names}
+
+
+def to_json(values: Any) -> str:
+    """Write values as text; in paths, names that are not UTF-8 survive as escaped surrogates.
+
+    Raises:
+        TypeError: something in them is neither a value, a path, nor known to JSON.
+    """
+    return json.dumps(values, default=_plain)
+
+
+def _plain(value: object) -> object:
+    # `dataclasses.asdict` copies all there is, down to the last text: three times the work.
+    if isinstance(value, Value):
+        return value.plain()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 class Stage(StrEnum):
@@ -184,7 +208,7 @@ class Draft(Value):
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Draft:
-        """Return the draft that `dataclasses.asdict` made these values of, by way of JSON."""
+        """Return the draft that `to_json` wrote, read as JSON."""
         keywords = values.get("keywords")
         return cls(
             caption=values.get("caption"),
@@ -313,7 +337,7 @@ class Marker(Value):
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Marker:
-        """Return the marker that `dataclasses.asdict` made these values of, by way of JSON."""
+        """Return the marker that `to_json` wrote, read as JSON."""
         lists = ("keywords", "hierarchy", "tags", "rejected")
         return cls(**{**values, **{name: tuple(values[name]) for name in lists}})
 

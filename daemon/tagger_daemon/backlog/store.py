@@ -5,7 +5,6 @@ Every method is one transaction. Times come in as milliseconds since the epoch: 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from pathlib import Path
 from tagger_daemon.backlog.retry import JITTER, LONGEST_BACKOFF, Decision
 from tagger_daemon.database import Database, Migration
 from tagger_daemon.errors import LeaseLost, NotConsented, PhotoChanged, PhotoHeld
-from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Photo, Value
+from tagger_daemon.model import Draft, Fingerprint, Job, JobState, Photo, Value, to_json
 
 #: Deaths of the service during one photo after which that photo is failed instead of tried again.
 MAX_CRASHES = 3
@@ -234,7 +233,7 @@ class Backlog:
                     "id": job.id,
                     "lease": job.lease,
                     "generation": job.generation,
-                    "draft": draft_to_json(draft),
+                    "draft": to_json(draft),
                     "now": now,
                 },
             ).rowcount
@@ -533,11 +532,6 @@ def open_and_held(db: sqlite3.Connection) -> tuple[int, int]:
 def held_rows(db: sqlite3.Connection) -> int:
     """How many photos wait for a photo program; works on a read-only connection too."""
     return _open_rows(db)[1]
-
-
-def draft_to_json(draft: Draft) -> str:
-    """Write a draft as the text that its row holds."""
-    return json.dumps(dataclasses.asdict(draft))
 
 
 def draft_from_json(text: str | None) -> Draft:

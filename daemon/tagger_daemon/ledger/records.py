@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sqlite3
@@ -30,6 +29,7 @@ from tagger_daemon.model import (
     Record,
     Stage,
     Value,
+    to_json,
 )
 
 Connection = sqlite3.Connection
@@ -446,11 +446,11 @@ def finished_since(db: sqlite3.Connection, moment_ms: int) -> int:
 
 
 def record_to_json(record: Record) -> str:
-    """Write a record as text; names that are not UTF-8 survive as escaped surrogates."""
-    values = dataclasses.asdict(record)
+    """Write a record as text."""
+    values = record.plain()
     if record.answers.origins == record.origins:  # they nearly always are, and take up a tenth of it
-        del values["answers"]["origins"]
-    return json.dumps(values, default=str)
+        values["answers"] = {name: held for name, held in record.answers.plain().items() if name != "origins"}
+    return to_json(values)
 
 
 def record_from_json(text: str) -> Record:
