@@ -54,6 +54,7 @@ AHEAD = 8  # photos in flight beyond the server's places
 EDGE = 1024  # pixels
 QUALITY = 90  # of photos; makes 5 MB
 
+CORES = len(os.sched_getaffinity(0))
 FIRST = 8  # photos at most, after which everything is loaded
 FLOOR = 16  # photos that the floor is measured on
 
@@ -97,6 +98,9 @@ def add_parser(subjects: Any) -> None:
     parser.add_argument("--slots", type=positive, nargs="+", default=SLOTS, metavar="C", help="at once")
     parser.add_argument("--photos", type=positive, default=40, metavar="N", help="for the whole (40)")
     parser.add_argument(
+        "--workers", type=positive, default=CORES, metavar="N", help=f"that decode ({CORES}: all cores)"
+    )
+    parser.add_argument(
         "--quality", type=positive, default=QUALITY, metavar="Q", help=f"of the photos as JPEGs ({QUALITY})"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -115,7 +119,7 @@ def run(arguments: argparse.Namespace) -> None:
             for case in saturation(seconds, slots)
         ]
     if arguments.part != "saturation":
-        found["whole"] = whole(arguments.photos, arguments.quality)
+        found["whole"] = whole(arguments.photos, arguments.quality, arguments.workers)
     if arguments.json:
         print(json.dumps(found))
         return
@@ -210,23 +214,24 @@ def photos_a_second(ends: list[float], slots: int) -> float:
     return (len(ends) - slots) / seconds / len(Stage)
 
 
-def whole(count: int, quality: int) -> dict[str, Any]:
+def whole(count: int, quality: int, workers: int) -> dict[str, Any]:
     """Measure a real daemon on large photos, the decoding alone, and the floor."""
     few = min(FIRST, count // 2)
     with tempfile.TemporaryDirectory(prefix="bench-") as name, server(64, 0.0) as url:
         root = Path(name)
         photos = draw(root / "drawn", count, quality)
         megabytes = sum(photo.stat().st_size for photo in photos) / count / 1e6
-        alone = asyncio.run(prepare(photos))
+        alone = asyncio.run(prepare(photos, workers))
         floor = floor_seconds(photos[:FLOOR])
-        beside = floor_beside(photos[:FLOOR])
-        _, rest = daemon(root / "rest", url, [])
-        _, first = daemon(root / "first", url, photos[:few])
-        rate, spent = daemon(root / "busy", url, photos)
+        beside = floor_beside(photos[:FLOOR], workers)
+        _, rest = daemon(root / "rest", url, [], workers)
+        _, first = daemon(root / "first", url, photos[:few], workers)
+        rate, spent = daemon(root / "busy", url, photos, workers)
     cpu = (spent - rest) / count
     warm = (spent - first) / (count - few)
     return {
         "photos": count,
+        "decoding_processes": workers,
         "megabytes_a_photo": round(megabytes, 1),
         "prepared_alone_a_second": round(alone, 2),
         "finished_a_second": round(rate, 2),
@@ -252,12 +257,11 @@ def draw(folder: Path, count: int, quality: int) -> list[Path]:
     return paths
 
 
-async def prepare(photos: list[Path]) -> float:
+async def prepare(photos: list[Path], workers: int) -> float:
     """Return how many photos a second the decoding processes alone make ready."""
-    cores = len(os.sched_getaffinity(0))
-    preparer = Preparer(ImageSettings(workers=cores))
+    preparer = Preparer(ImageSettings(workers=workers))
     preparer.start()
-    await asyncio.gather(*(preparer.prepare(photo) for photo in photos[:cores]))
+    await asyncio.gather(*(preparer.prepare(photo) for photo in photos[:workers]))
     start = time.monotonic()
     await asyncio.gather(*(preparer.prepare(photo) for photo in photos))
     seconds = time.monotonic() - start
@@ -275,18 +279,17 @@ def floor_seconds(photos: list[Path]) -> float:
     return (time.process_time() - start) / len(jpegs)
 
 
-def floor_beside(photos: list[Path]) -> float:
-    """Return the same as `floor_seconds`, for as many processes at once as there are cores."""
+def floor_beside(photos: list[Path], workers: int) -> float:
+    """Return the same as `floor_seconds`, for so many processes at once."""
     context = multiprocessing.get_context("spawn")
-    cores = len(os.sched_getaffinity(0))
-    together, found = context.Barrier(cores), context.SimpleQueue()
-    processes = [context.Process(target=floor_of_one, args=(photos, together, found)) for _ in range(cores)]
+    together, found = context.Barrier(workers), context.SimpleQueue()
+    processes = [context.Process(target=floor_of_one, args=(photos, together, found)) for _ in range(workers)]
     for process in processes:
         process.start()
     seconds: list[float] = [found.get() for _ in processes]
     for process in processes:
         process.join()
-    return sum(seconds) / cores
+    return sum(seconds) / workers
 
 
 def floor_of_one(photos: list[Path], together: Barrier, found: Any) -> None:
@@ -296,13 +299,12 @@ def floor_of_one(photos: list[Path], together: Barrier, found: Any) -> None:
     found.put(floor_seconds(photos))
 
 
-def daemon(root: Path, url: str, photos: list[Path]) -> tuple[float, float]:
+def daemon(root: Path, url: str, photos: list[Path], workers: int) -> tuple[float, float]:
     """Let a daemon do these photos; return how many a second it finished, and the CPU seconds of it all."""
     inbox = root / "inbox"
     inbox.mkdir(parents=True)
     for photo in photos:
         (inbox / photo.name).write_bytes(photo.read_bytes())
-    cores = len(os.sched_getaffinity(0))
     entry = {
         "name": "bench",
         "backend": "vllm",
@@ -314,7 +316,7 @@ def daemon(root: Path, url: str, photos: list[Path]) -> tuple[float, float]:
     (root / "registry.json").write_text(json.dumps([entry]))
     (root / "config.toml").write_text(
         f'folders = ["{inbox}"]\nstate_dir = "{root}/state"\nregistry = "{root}/registry.json"\n'
-        f"[intake]\nsettle_seconds = 0\n[image]\nworkers = {cores}\n"
+        f"[intake]\nsettle_seconds = 0\n[image]\nworkers = {workers}\n"
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     program = Path(sys.executable).with_name("tagger-daemon")
