@@ -13,8 +13,8 @@ import pytest
 
 from support.model_server import ModelServer
 from support.running import PATIENCE, House, entry, read_tags, wait_until
+from tagger_daemon.cli.applying import conduct_apply
 from tagger_daemon.cli.exits import Exit
-from tagger_daemon.cli.review import conduct_apply
 from tagger_daemon.model import JobState
 from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.settings import load

@@ -13,8 +13,8 @@ from PIL import Image
 
 from support.metadata_files import draw, open_store, stamp, tell
 from support.studio import Studio, by_model, meaning, open_studio
+from tagger_daemon.cli.applying import Decided, Outcomes, carry_out
 from tagger_daemon.cli.exits import Exit
-from tagger_daemon.cli.review import Decided, Outcomes, carry_out
 from tagger_daemon.database import read_only
 from tagger_daemon.errors import DecidedOtherwise, LeaseLost, PhotoChanged, PhotoGone, ReviewRefused
 from tagger_daemon.ledger import proposals
@@ -23,9 +23,11 @@ from tagger_daemon.metadata.review import State, annotation_of, is_as_decided, p
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import JobState, Mode, Outcome, Part, Record, Stage, Verdict
 from tagger_daemon.service import by_hand
+from tagger_daemon.service.applying import Applier
 from tagger_daemon.service.by_hand import Bench
+from tagger_daemon.service.handed_in import proposals_in
 from tagger_daemon.service.recovery import is_by_hand, settle_intentions
-from tagger_daemon.service.reviewing import Applier, Desk, Order, Seen, Selection, find, one, proposals_in
+from tagger_daemon.service.reviewing import Desk, Order, Seen, Selection, find, one
 from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.service.undoing import release
 from tagger_daemon.settings import Settings

@@ -9,6 +9,7 @@ import typer
 
 from tagger_daemon.cli import logs, run_options, shared
 from tagger_daemon.cli.app import App, start, with_debug, with_parameters
+from tagger_daemon.cli.applying import conduct_apply
 from tagger_daemon.cli.choice import Contradiction, chosen, without_effect
 from tagger_daemon.cli.exits import BATCH
 from tagger_daemon.cli.review import review_group
@@ -117,16 +118,12 @@ def apply(
 
       $program apply audit.jsonl --dry-run --json
     """
-    from tagger_daemon.cli import review as review_page
-
     settings = batch_settings(config)
     logs.configure("WARNING")
     state = StateDirectory(root=settings.state_dir)
     command = f"{BATCH.name} apply"
     raise typer.Exit(
-        review_page.conduct_apply(
-            state, settings, jsonl, dry_run=dry_run, yes=yes, as_json=as_json, command=command
-        )
+        conduct_apply(state, settings, jsonl, dry_run=dry_run, yes=yes, as_json=as_json, command=command)
     )
 
 

@@ -4,57 +4,42 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from tagger_daemon.backlog import store
 from tagger_daemon.cli import logs
 from tagger_daemon.cli.app import App
+from tagger_daemon.cli.applying import Decided, Outcomes, carry_out, opened
 from tagger_daemon.cli.editor import EditorFailed, edited
-from tagger_daemon.cli.exits import Exit, Program
+from tagger_daemon.cli.exits import Program
+from tagger_daemon.cli.proposals import photos, print_list, render, with_file
 from tagger_daemon.cli.shared import AuditOf, ConfigOption, JsonOption, PathsArgument, SettingsOf
-from tagger_daemon.cli.stopping import Stop
 from tagger_daemon.cli.terminal import console, one_line
 from tagger_daemon.database import Database
 from tagger_daemon.errors import (
-    DecidedOtherwise,
-    PhotoChanged,
-    PhotoGone,
     ReviewRefused,
     StateUnavailable,
-    TaggerError,
 )
 from tagger_daemon.ledger import records
-from tagger_daemon.metadata.review import State, TextChange
-from tagger_daemon.model import Decision, Part, Stage, Value, Verdict
-from tagger_daemon.reports.audit import AuditLog, single
+from tagger_daemon.metadata.review import State
+from tagger_daemon.model import Part, Stage, Verdict
 from tagger_daemon.service import by_hand
 from tagger_daemon.service.reviewing import (
-    Applier,
     Desk,
     Order,
     Seen,
     Selection,
     find,
-    is_unchanged,
     one,
-    proposals_in,
 )
 from tagger_daemon.service.state import StateDirectory
 from tagger_daemon.settings import Settings
-
-PROBLEMS_SHOWN = 20
-INTERRUPTED = "interrupted"
 
 
 class Field(StrEnum):
@@ -131,7 +116,7 @@ def review_group(program: Program, settings_of: SettingsOf, audit_of: AuditOf) -
         """
         seen = one(_database(StateDirectory(root=settings_of(config).state_dir)), _place(photo))
         if as_json:
-            typer.echo(json.dumps(_with_file(seen), indent=2))
+            typer.echo(json.dumps(with_file(seen), indent=2))
         else:
             console().print(render(seen))
 
@@ -235,7 +220,7 @@ def review_group(program: Program, settings_of: SettingsOf, audit_of: AuditOf) -
             texts = [(field.part, text if text is not None else _typed(seen, field))] if field else []
             seen = desk.edit(seen, texts, words or ())
         if as_json:
-            typer.echo(json.dumps(_with_file(seen), indent=2))
+            typer.echo(json.dumps(with_file(seen), indent=2))
         else:
             console().print(render(seen))
 
@@ -261,7 +246,7 @@ def review_group(program: Program, settings_of: SettingsOf, audit_of: AuditOf) -
         if as_json:
             typer.echo(json.dumps({"photos": count}))
         else:
-            typer.echo(f"{_photos(count)} to be decided anew.")
+            typer.echo(f"{photos(count)} to be decided anew.")
 
     @group.command("apply")
     def apply(
@@ -296,304 +281,6 @@ def review_group(program: Program, settings_of: SettingsOf, audit_of: AuditOf) -
     return group
 
 
-def conduct_apply(
-    state: StateDirectory,
-    settings: Settings,
-    jsonl: Path,
-    *,
-    dry_run: bool,
-    yes: bool,
-    as_json: bool,
-    command: str,
-) -> Exit:
-    """Carry out the proposals of an audit file, edited or not: what is not refused is written.
-
-    Raises:
-        TaggerError: nothing could be begun, and why.
-    """
-    # What becomes of the photos is told in the same file, behind what was proposed for them.
-    with opened(settings, state, command=command, audit=AuditLog(single(jsonl))) as (desk, applier):
-        outcomes = Outcomes()
-        meant: dict[str, Decided] = {}
-        settled: set[str] = set()
-        for line in proposals_in(state.database, jsonl, problem=outcomes.problems.append):
-            seen = line.seen
-            proposal = seen.offer.record.id
-            if seen.done:
-                settled.add(proposal)
-            elif seen.waits:
-                state_then = seen.review.state
-                meant[proposal] = Decided(
-                    proposal=proposal, path=seen.offer.path, state=state_then, fresh=line.fresh
-                )
-        outcomes.settled = len(settled)
-        return carry_out(
-            applier, desk, list(meant.values()), outcomes, dry_run=dry_run, yes=yes, as_json=as_json
-        )
-
-
-@contextmanager
-def opened(
-    settings: Settings, state: StateDirectory, *, command: str, audit: AuditLog
-) -> Iterator[tuple[Desk, Applier]]:
-    """Give what decisions are kept with, and what writes; the daemon may run meanwhile.
-
-    Raises what `by_hand.opened` raises.
-    """
-    with by_hand.opened(settings, state, command=command, audit=audit) as bench:
-        yield Desk(bench.database), Applier(bench, keyword_root=settings.metadata.keyword_root)
-
-
-@dataclass(kw_only=True)
-class Outcomes:
-    """What became of the photos of a review, or would."""
-
-    photos: list[tuple[Path, str]] = field(default_factory=list)  # photo, and what it got
-    failed: list[tuple[Path, str]] = field(default_factory=list)  # photo, and why it was left as it was
-    waiting: list[tuple[Path, str]] = field(default_factory=list)  # changed since, gone, or decided anew
-    problems: list[str] = field(default_factory=list)  # lines of a file that could not be used
-    settled: int = 0  # photos of a file that were dealt with before
-    stopped: str | None = None  # why it ended before its time
-    left: int = 0  # photos that were not looked at then
-
-    @property
-    def counts(self) -> Counter[str]:
-        """Photos by what they got."""
-        return Counter(what for _, what in self.photos)
-
-    def to_json(self, *, done: bool) -> dict[str, Any]:
-        """As `--json` prints it."""
-        return {
-            "done": done,
-            "photos": [{"photo": str(path), "outcome": what} for path, what in self.photos],
-            "waiting": [{"photo": str(path), "reason": why} for path, why in self.waiting],
-            "failed": [{"photo": str(path), "reason": why} for path, why in self.failed],
-            "problems": self.problems,
-            "settled_before": self.settled,
-            "stopped": self.stopped,
-            "left": self.left,
-        }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Decided(Value):
-    """One photo that is to be dealt with; its proposal is read when its turn comes, as there may be many."""
-
-    proposal: str  # id of its record
-    path: Path
-    state: State
-    fresh: tuple[Decision, ...] = ()  # decisions that are to be kept before they are carried out
-
-
-def carry_out(
-    applier: Applier,
-    desk: Desk,
-    meant: Sequence[Decided],
-    outcomes: Outcomes,
-    *,
-    dry_run: bool,
-    yes: bool,
-    as_json: bool,
-) -> Exit:
-    """Say what is to be done, ask, do it, and tell. What is asked, and what for, goes to stderr beside JSON.
-
-    Args:
-        applier: what writes.
-        desk: what keeps decisions.
-        meant: photos that are decided.
-        outcomes: what is known of those that are not among them.
-        dry_run: only look.
-        yes: do not ask.
-        as_json: print JSON.
-    """
-    done = not dry_run and bool(meant)
-    if done and not yes:
-        kinds = Counter(one.state for one in meant)
-        typer.echo(f"{_photos(len(meant))}: {_kinds(kinds)}.", err=True)
-        for problem in outcomes.problems[:PROBLEMS_SHOWN]:
-            typer.echo(one_line(problem), err=True)
-        done = typer.confirm("Write this?", err=True)
-        if not done:
-            outcomes.left = len(meant)
-            meant = ()
-    stop = Stop()
-    with stop.listening():
-        _each(applier, desk, meant, outcomes, done=done, stop=stop)
-    if as_json:
-        typer.echo(json.dumps(outcomes.to_json(done=done), indent=2))
-    else:
-        _print_outcomes(outcomes, done=done or not dry_run)
-    if outcomes.stopped == INTERRUPTED:
-        return Exit.INTERRUPTED
-    amiss = outcomes.failed or outcomes.waiting or outcomes.problems or outcomes.stopped
-    return Exit.AMISS if amiss else Exit.OK
-
-
-def _each(
-    applier: Applier, desk: Desk, meant: Sequence[Decided], outcomes: Outcomes, *, done: bool, stop: Stop
-) -> None:
-    """Deal with one photo after another; what befalls one is told, and the others go on."""
-    for number, decided in enumerate(meant):
-        path = decided.path
-        if stop.asked:
-            outcomes.stopped, outcomes.left = INTERRUPTED, len(meant) - number
-            break
-        try:
-            seen, fresh = desk.by_id(decided.proposal), decided.fresh
-            if seen.review.whole is not None:  # said meanwhile: handing a file in accepts only what is open
-                fresh = tuple(one for one in fresh if one.part is not Part.PHOTO)
-            seen = seen.with_decisions(fresh)
-            if not seen.waits:
-                raise DecidedOtherwise(f"{path.name}: it is not to be written any more, as it is decided now")
-            effect = applier.effect(seen)
-            if done:
-                if fresh and not desk.keep(seen, fresh):
-                    raise DecidedOtherwise(f"{path.name}: what was proposed for it has been dealt with")
-                outcomes.photos.append((effect.photo.path, applier.carry_out(effect).outcome.value))
-            else:
-                writes = effect.plan is not None and bool(effect.plan.writes)
-                what = "written" if writes else "unchanged" if effect.plan else "refused"
-                outcomes.photos.append((effect.photo.path, what))
-        except StateUnavailable as error:
-            outcomes.stopped, outcomes.left = str(error), len(meant) - number
-            break
-        except (PhotoChanged, PhotoGone, DecidedOtherwise) as error:
-            outcomes.waiting.append((path, str(error)))
-        except TaggerError as error:
-            outcomes.failed.append((path, str(error)))
-        except OSError as error:  # of a kind that nobody has foreseen
-            outcomes.failed.append((path, error.strerror or str(error)))
-
-
-def print_list(found: Iterable[Seen], *, as_json: bool) -> None:
-    """Print proposals as they are read: there may be very many."""
-    if as_json:
-        typer.echo("[", nl=False)
-        for number, seen in enumerate(found):
-            typer.echo(f"{',' if number else ''}\n{json.dumps(to_json(seen))}", nl=False)
-        typer.echo("\n]")
-        return
-    kinds: Counter[State] = Counter()
-    for seen in found:
-        kinds[seen.review.state] += 1
-        typer.echo(_row(seen))
-    typer.echo(f"{_photos(kinds.total())}{': ' if kinds else ''}{_kinds(kinds)}.", err=True)
-
-
-def to_json(seen: Seen) -> dict[str, Any]:
-    """Give the form for scripts."""
-    review = seen.review
-    return {
-        "photo": str(seen.offer.path),
-        "id": seen.offer.record.id,
-        "proposed_at": seen.offer.record.finished_at,
-        "state": review.state,
-        "noted": seen.offer.refused_at is not None,
-        "texts": [
-            {
-                "field": text.stage,
-                "into": list(text.names),
-                "before": text.before,
-                "proposed": text.proposed,
-                "verdict": text.verdict,
-                "text": None if text.verdict is Verdict.REJECT else text.text,
-            }
-            for text in review.texts
-        ],
-        "keywords": [{"keyword": word.word, "verdict": word.verdict} for word in review.words],
-        "keywords_that_stay": list(review.standing),
-        "kept": [{"field": kept.field, "reason": kept.reason} for kept in review.kept],
-    }
-
-
-def render(seen: Seen) -> Group:
-    """Show one proposal: what stands there, what would, and what was decided."""
-    review = seen.review
-    parts: list[RenderableType] = [
-        Text(one_line(str(seen.offer.path)), style="bold"),
-        Text(f"{review.state}, proposed {seen.offer.record.finished_at[:16].replace('T', ' ')}", style="dim"),
-    ]
-    if not is_unchanged(seen.offer) and review.state is not State.REFUSED:
-        parts.append(Text("the file has changed since, or is not there", style="yellow"))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("", "field", "words", "decided"):
-        table.add_column(heading, overflow="fold")
-    for text in review.texts:
-        _add_text(table, text)
-    for word in review.words:
-        sign, style = _sign(word.verdict)
-        table.add_row(
-            Text(sign, style=style), "keyword", Text(one_line(word.word), style=style), _decided(word.verdict)
-        )
-    for standing in review.standing:
-        table.add_row(" ", "keyword", Text(one_line(standing), style="dim"), "stays")
-    for kept in review.kept:
-        why = Text(f"kept: {one_line(kept.reason)}", style="dim")
-        table.add_row(" ", Text(one_line(kept.field)), "", why)
-    return Group(*parts, table)
-
-
-def _add_text(table: Table, text: TextChange) -> None:
-    name = "description" if text.stage is Stage.DESCRIPTION else "caption"
-    written = text.verdict is not Verdict.REJECT
-    if text.before:
-        table.add_row(
-            Text("-" if written else " ", style="red" if written else ""),
-            name,
-            Text(_flowing(text.before)),
-            "is replaced" if written else "stays",
-        )
-    if text.verdict is Verdict.EDIT:
-        table.add_row(" ", name, Text(_flowing(text.proposed), style="dim strike"), "was proposed")
-    sign, style = _sign(text.verdict)
-    table.add_row(
-        Text(sign, style=style), name, Text(_flowing(text.text), style=style), _decided(text.verdict)
-    )
-
-
-def _sign(verdict: Verdict | None) -> tuple[str, str]:
-    match verdict:
-        case None:
-            return "?", "yellow"
-        case Verdict.REJECT:
-            return "x", "red"
-        case _:
-            return "+", "green"
-
-
-def _decided(verdict: Verdict | None) -> str:
-    match verdict:
-        case None:
-            return "to be decided"
-        case Verdict.ACCEPT:
-            return "accepted"
-        case Verdict.REJECT:
-            return "rejected"
-        case Verdict.EDIT:
-            return "in your words"
-        case Verdict.ADD:
-            return "added by you"
-
-
-def _row(seen: Seen) -> str:
-    review = seen.review
-    told = [_labelled(text.stage, text.verdict) for text in review.texts]
-    words = Counter(word.verdict for word in review.words)
-    if review.words:
-        told.append(f"{len(review.words) - words[Verdict.REJECT]} of {len(review.words)} keywords")
-    return f"{review.state:<9} {one_line(str(seen.offer.path))}  {', '.join(told)}"
-
-
-def _labelled(stage: Stage, verdict: Verdict | None) -> str:
-    match verdict:
-        case Verdict.REJECT:
-            return f"no {stage}"
-        case Verdict.EDIT:
-            return f"{stage} in your words"
-        case _:
-            return str(stage)
-
-
 def _say_count(order: Order, count: int, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"done": not dry_run, "photos": count}))
@@ -603,34 +290,7 @@ def _say_count(order: Order, count: int, *, dry_run: bool, as_json: bool) -> Non
     )
     verb = "accepted" if order.verdict is Verdict.ACCEPT else "rejected"
     would = "would be " if dry_run else ""
-    typer.echo(f"{_photos(count)}: {one_line(what)} {would}{verb}.")
-
-
-def _print_outcomes(outcomes: Outcomes, *, done: bool) -> None:
-    lines = [
-        *((f"{path}: {why}", "red") for path, why in outcomes.failed),
-        *((f"{path}: {why}", "yellow") for path, why in outcomes.waiting),
-        *((problem, "red") for problem in outcomes.problems),
-    ]
-    page = console()
-    for line, style in lines[:PROBLEMS_SHOWN]:
-        page.print(Text(one_line(line), style=style), soft_wrap=True)
-    if (more := len(lines) - PROBLEMS_SHOWN) > 0:
-        page.print(f"and {more} more", highlight=False)
-    would = "" if done else "would be "
-    clauses = [f"{count} {would}{what}" for what, count in sorted(outcomes.counts.items())]
-    clauses = clauses or [f"nothing {'was' if done else 'would be'} written"]
-    if outcomes.waiting:
-        clauses.append(f"{len(outcomes.waiting)} wait")
-    if outcomes.failed:
-        clauses.append(f"{len(outcomes.failed)} failed")
-    if outcomes.settled:
-        clauses.append(f"{outcomes.settled} had been dealt with before")
-    if outcomes.problems:
-        clauses.append(f"{len(outcomes.problems)} lines could not be used")
-    if outcomes.stopped:
-        clauses.append(f"{outcomes.stopped}, {outcomes.left} left: the same command goes on with them")
-    typer.echo(f"{_photos(len(outcomes.photos))}: {'; '.join(clauses)}.")
+    typer.echo(f"{photos(count)}: {one_line(what)} {would}{verb}.")
 
 
 def _typed(seen: Seen, field: Field) -> str:
@@ -691,19 +351,3 @@ def _selection(
 def _place(path: Path) -> Path:
     # As text: a photo is known by the name under which its watch folder shows it, links and all.
     return Path(os.path.normpath(path.absolute()))
-
-
-def _with_file(seen: Seen) -> dict[str, Any]:
-    return {**to_json(seen), "file_is_unchanged": is_unchanged(seen.offer)}
-
-
-def _kinds(kinds: Counter[State]) -> str:
-    return ", ".join(f"{kinds[state]} {state}" for state in State if kinds[state])
-
-
-def _flowing(text: str) -> str:
-    return one_line(" ".join(text.split()))
-
-
-def _photos(count: int) -> str:
-    return "1 photo" if count == 1 else f"{count} photos"
