@@ -143,7 +143,7 @@ def pillow(jpeg: bytes, times: int) -> bytes:
 
 def encoded(image: Image.Image) -> bytes:
     """Resize and encode with Pillow."""
-    small = image.resize((LONG_EDGE, SHORT_EDGE), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    small = image.resize((LONG_EDGE, SHORT_EDGE), Image.Resampling.BICUBIC, reducing_gap=3.0)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=QUALITY, subsampling="4:2:0")
     return buffer.getvalue()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
 
 from support.audit_lines import faults_below
+
+# A job in the background of a script has Ctrl-C ignored, and so would have all that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long one example takes says how busy the machine is, and nothing about the code.
 hypothesis.settings.register_profile("any machine", deadline=None)

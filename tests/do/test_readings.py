@@ -21,7 +21,7 @@ from tagger_daemon.metadata.exiftool import Answer, ExifTool, path_argument
 from tagger_daemon.metadata.properties import Node, Properties, parse_properties
 from tagger_daemon.metadata.read import SHOW, embedded_packet, look, show
 from tagger_daemon.metadata.readings import Reading, Readings, Seen, seen
-from tagger_daemon.metadata.segments import HEADER, around_picture, packets
+from tagger_daemon.metadata.segments import HEADER, around_picture, hash_before, packets
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Photo, Written
@@ -249,7 +249,7 @@ def test_the_oldest_readings_go_where_there_is_no_room(tmp_path: Path) -> None:
     assert readings.take(marks[1]) is not None
 
 
-def test_the_hash_is_of_all_but_the_picture(tmp_path: Path) -> None:
+def test_hashes_are_of_all_but_the_picture(tmp_path: Path) -> None:
     photo = draw(tmp_path / "photo.jpg", "XMP-dc:Title=Mine", "EXIF:ISO=100", "IPTC:City=Bern")
     path = tmp_path / "copy.jpg"
     whole = photo.path.read_bytes()
@@ -257,16 +257,24 @@ def test_the_hash_is_of_all_but_the_picture(tmp_path: Path) -> None:
     scan, end = content.index(b"\xff\xda") + 4, len(whole) - 2
     assert content[end : end + 2] == b"\xff\xd9"
     path.write_bytes(content)
-    before = around_picture(path)
+    around = around_picture(path)
+    assert around is not None
+    assert (around.before, around.end) == (hash_before(path), end + 2)
     for position in range(len(content)):
         changed = bytearray(content)
         changed[position] ^= 1
-        if scan <= position < end and b"\xff\xd9" not in changed[scan:end]:
-            path.write_bytes(changed)
-            assert around_picture(path) == before, position
-        elif not scan <= position < end + 2:
-            path.write_bytes(changed)
-            assert around_picture(path) != before, position
+        path.write_bytes(changed)
+        if position < scan:
+            assert hash_before(path) != around.before, position
+        else:
+            assert hash_before(path) == around.before, position
+        if scan <= position < end:
+            assert around_picture(path, end=around.end) == around, position
+            if b"\xff\xd9" not in changed[scan:end]:
+                assert around_picture(path) == around, position
+        elif not end <= position < end + 2:
+            assert around_picture(path) != around, position
+            assert around_picture(path, end=around.end) != around, position
 
 
 @pytest.mark.parametrize("gap", [-2, -1, 0, 1])
@@ -281,13 +289,14 @@ def test_the_end_of_a_picture_is_found_wherever_it_is(tmp_path: Path, gap: int) 
             assert around is not None
             assert around.end == 6 + len(picture) + 2
             assert around_picture(path, end=around.end) == around
-            hashes.append(around.sha256)
+            hashes.append(around.behind)
     assert hashes[0] == hashes[1] != hashes[2] == hashes[3]
 
 
 def test_odd_jpegs_have_no_hash(tmp_path: Path) -> None:
-    without = [path.stem for path in odd_jpegs(tmp_path) if around_picture(path) is None]
-    assert without == ["filled", "garbage", "bare", "cut"]
+    for hashed in (hash_before, around_picture):
+        without = [path.stem for path in odd_jpegs(tmp_path) if hashed(path) is None]
+        assert without == ["filled", "garbage", "bare", "cut"]
 
 
 def test_a_change_that_moves_no_date_is_not_written_over(store: MetadataStore, tmp_path: Path) -> None:
@@ -303,8 +312,11 @@ def test_a_change_that_moves_no_date_is_not_written_over(store: MetadataStore, t
     assert list(tmp_path.iterdir()) == [photo.path]
 
 
-def test_a_change_while_the_copy_is_made_is_not_written_over(tmp_path: Path) -> None:
-    photo = draw(tmp_path / "photo.jpg", "XMP-dc:Subject=Hand keyword")
+@pytest.mark.parametrize("behind", [b"", b"Hand keyword behind the picture"])
+def test_a_change_while_the_copy_is_made_is_not_written_over(tmp_path: Path, behind: bytes) -> None:
+    photo = draw(tmp_path / "photo.jpg", *([] if behind else ["XMP-dc:Subject=Hand keyword"]))
+    with photo.path.open("ab") as stream:
+        stream.write(behind)
     with InterruptedExifTool("exiftool") as exiftool, mapped(photo.path) as content:
         store = MetadataStore(MetadataSettings(), exiftool=exiftool, tool_version="0.1", now=lambda: NOON)
         store.start()
@@ -314,8 +326,17 @@ def test_a_change_while_the_copy_is_made_is_not_written_over(tmp_path: Path) -> 
         exiftool.once_copied = lambda: change(content, b"Hand keyword", b"Mine keyword")
         with pytest.raises(PhotoChanged):
             store.apply(plan)
-    assert tell(photo.path, "XMP-dc:Subject") == "Mine keyword"
+    assert b"Mine keyword" in photo.path.read_bytes()
     assert list(tmp_path.iterdir()) == [photo.path]
+
+
+def test_a_photo_is_not_read_to_its_end_to_see_what_it_says(store: MetadataStore, tmp_path: Path) -> None:
+    photo = draw(tmp_path / "photo.jpg", "XMP-dc:Title=Mine")
+    os.truncate(photo.path, 64 << 20)  # most of it a hole
+    photo = photo_at(photo.path)
+    before = bytes_read()
+    assert store.read(photo).title == "Mine"
+    assert bytes_read() - before < 8 << 20
 
 
 @pytest.mark.parametrize("name", ["photo.png", "photo.jpg", "photo.xmp"])
@@ -339,6 +360,11 @@ def test_a_change_whose_date_was_set_back_is_not_written_over(tmp_path: Path, na
         with pytest.raises(PhotoChanged):
             store.apply(plan)
     assert b"Sea" in path.read_bytes()
+
+
+def bytes_read() -> int:
+    """Return how many bytes this process has read so far, from wherever (proc(5), /proc/pid/io)."""
+    return int(Path("/proc/self/io").read_text().split("rchar: ", 1)[1].split()[0])
 
 
 class InterruptedExifTool(ExifTool):

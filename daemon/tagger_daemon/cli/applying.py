@@ -14,7 +14,7 @@ import typer
 from rich.text import Text
 
 from tagger_daemon.cli.exits import Exit
-from tagger_daemon.cli.proposals import kinds, photos
+from tagger_daemon.cli.proposals import count_photos, count_states
 from tagger_daemon.cli.stopping import Stop
 from tagger_daemon.cli.terminal import console, one_line
 from tagger_daemon.errors import DecidedOtherwise, PhotoChanged, PhotoGone, StateUnavailable, TaggerError
@@ -145,7 +145,7 @@ def carry_out(
     done = not dry_run and bool(meant)
     if done and not yes:
         states = Counter(one.state for one in meant)
-        typer.echo(f"{photos(len(meant))}: {kinds(states)}.", err=True)
+        typer.echo(f"{count_photos(len(meant))}: {count_states(states)}.", err=True)
         for problem in outcomes.problems[:PROBLEMS_SHOWN]:
             typer.echo(one_line(problem), err=True)
         done = typer.confirm("Write this?", err=True)
@@ -225,4 +225,4 @@ def _print_outcomes(outcomes: Outcomes, *, done: bool) -> None:
         clauses.append(f"{len(outcomes.problems)} lines could not be used")
     if outcomes.stopped:
         clauses.append(f"{outcomes.stopped}, {outcomes.left} left: the same command goes on with them")
-    typer.echo(f"{photos(len(outcomes.photos))}: {'; '.join(clauses)}.")
+    typer.echo(f"{count_photos(len(outcomes.photos))}: {'; '.join(clauses)}.")

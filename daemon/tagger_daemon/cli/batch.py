@@ -9,7 +9,6 @@ import typer
 
 from tagger_daemon.cli import logs, run_options, shared
 from tagger_daemon.cli.app import App, start, with_debug, with_parameters
-from tagger_daemon.cli.applying import conduct_apply
 from tagger_daemon.cli.choice import Contradiction, chosen, without_effect
 from tagger_daemon.cli.exits import BATCH
 from tagger_daemon.cli.review import review_group
@@ -118,6 +117,8 @@ def apply(
 
       $program apply audit.jsonl --dry-run --json
     """
+    from tagger_daemon.cli.applying import conduct_apply
+
     settings = batch_settings(config)
     logs.configure("WARNING")
     state = StateDirectory(root=settings.state_dir)

@@ -26,11 +26,11 @@ def print_list(found: Iterable[Seen], *, as_json: bool) -> None:
             typer.echo(f"{',' if number else ''}\n{json.dumps(to_json(seen))}", nl=False)
         typer.echo("\n]")
         return
-    found_kinds: Counter[State] = Counter()
+    states: Counter[State] = Counter()
     for seen in found:
-        found_kinds[seen.review.state] += 1
+        states[seen.review.state] += 1
         typer.echo(_row(seen))
-    typer.echo(f"{photos(found_kinds.total())}{': ' if found_kinds else ''}{kinds(found_kinds)}.", err=True)
+    typer.echo(f"{count_photos(states.total())}{': ' if states else ''}{count_states(states)}.", err=True)
 
 
 def to_json(seen: Seen) -> dict[str, Any]:
@@ -91,12 +91,12 @@ def with_file(seen: Seen) -> dict[str, Any]:
     return {**to_json(seen), "file_is_unchanged": is_unchanged(seen.offer)}
 
 
-def kinds(states: Counter[State]) -> str:
+def count_states(states: Counter[State]) -> str:
     """Say how many photos are in which state."""
     return ", ".join(f"{states[state]} {state}" for state in State if states[state])
 
 
-def photos(count: int) -> str:
+def count_photos(count: int) -> str:
     """Say how many photos these are."""
     return "1 photo" if count == 1 else f"{count} photos"
 

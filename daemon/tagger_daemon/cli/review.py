@@ -15,10 +15,9 @@ import typer
 from tagger_daemon.backlog import store
 from tagger_daemon.cli import logs
 from tagger_daemon.cli.app import App
-from tagger_daemon.cli.applying import Decided, Outcomes, carry_out, opened
 from tagger_daemon.cli.editor import EditorFailed, edited
 from tagger_daemon.cli.exits import Program
-from tagger_daemon.cli.proposals import photos, print_list, render, with_file
+from tagger_daemon.cli.proposals import count_photos, print_list, render, with_file
 from tagger_daemon.cli.shared import AuditOf, ConfigOption, JsonOption, PathsArgument, SettingsOf
 from tagger_daemon.cli.terminal import console, one_line
 from tagger_daemon.database import Database
@@ -29,7 +28,6 @@ from tagger_daemon.errors import (
 from tagger_daemon.ledger import records
 from tagger_daemon.metadata.review import State
 from tagger_daemon.model import Part, Stage, Verdict
-from tagger_daemon.service import by_hand
 from tagger_daemon.service.reviewing import (
     Desk,
     Order,
@@ -246,7 +244,7 @@ def review_group(program: Program, settings_of: SettingsOf, audit_of: AuditOf) -
         if as_json:
             typer.echo(json.dumps({"photos": count}))
         else:
-            typer.echo(f"{photos(count)} to be decided anew.")
+            typer.echo(f"{count_photos(count)} to be decided anew.")
 
     @group.command("apply")
     def apply(
@@ -266,6 +264,8 @@ def review_group(program: Program, settings_of: SettingsOf, audit_of: AuditOf) -
 
           $program review apply /photos/2026-05 --yes
         """
+        from tagger_daemon.cli.applying import Decided, Outcomes, carry_out, opened
+
         settings = settings_of(config)
         logs.configure("WARNING")
         state = StateDirectory(root=settings.state_dir)
@@ -290,7 +290,7 @@ def _say_count(order: Order, count: int, *, dry_run: bool, as_json: bool) -> Non
     )
     verb = "accepted" if order.verdict is Verdict.ACCEPT else "rejected"
     would = "would be " if dry_run else ""
-    typer.echo(f"{photos(count)}: {one_line(what)} {would}{verb}.")
+    typer.echo(f"{count_photos(count)}: {one_line(what)} {would}{verb}.")
 
 
 def _typed(seen: Seen, field: Field) -> str:
@@ -314,6 +314,8 @@ def _typed(seen: Seen, field: Field) -> str:
 
 @contextmanager
 def _desk(settings: Settings, command: str) -> Iterator[Desk]:
+    from tagger_daemon.service import by_hand
+
     state = StateDirectory(root=settings.state_dir)
     by_hand.check_owner(state, command=command)
     database = Database(state.database, (*store.migrations(), *records.migrations()))

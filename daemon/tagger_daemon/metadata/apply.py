@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from tagger_daemon.errors import (
     EmbeddingRefused,
@@ -39,6 +40,7 @@ from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.properties import Properties
 from tagger_daemon.metadata.read import look, show
 from tagger_daemon.metadata.readings import Reading, Readings, Seen, seen
+from tagger_daemon.metadata.segments import Around, around_picture
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.verify import differences, packet_differences
 from tagger_daemon.model import Existing, NewValue, WritePlan, Written
@@ -115,8 +117,8 @@ def _replace(
     readings: Readings,
 ) -> None:
     status = _unchanged_status(plan, target)
-    found = readings.seen(target, status)
-    before = readings.take(found) if plan.existing.embedded else None
+    stood = _standing(target, status)
+    before = readings.take(stood.seen) if plan.existing.embedded else None
     check_replaceable(target, status, allow_hard_links=settings.allow_hard_links)
     with temporary_copy(target) as temp, _source(exiftool, plan, target) as source:
         _edit(exiftool, source, temp, plan, before)
@@ -128,7 +130,7 @@ def _replace(
         if plan.original is not None:
             keep(target, plan.original)
         check_unchanged(plan.existing.photo)
-        _check_still(plan, target, found)
+        _check_still(plan, target, stood)
         publish(temp, target)
 
 
@@ -143,14 +145,14 @@ def _create(exiftool: ExifTool, plan: WritePlan, target: Path) -> None:
 def _remove(exiftool: ExifTool, plan: WritePlan, target: Path, settings: MetadataSettings) -> None:
     """Remove a sidecar that was ours alone; what is left in it without our words is kept, if anything is."""
     status = _unchanged_status(plan, target)
-    found = seen(target, status)
+    stood = _standing(target, status)
     check_replaceable(target, status, allow_hard_links=settings.allow_hard_links)
     with temporary_copy(target) as temp:
         _edit(exiftool, target, temp, plan)
         nothing_left = not parse_packet(temp.read_bytes()).keys() - {ABOUT}
         dress_like(temp, target, status, preserve_mtime=settings.preserve_mtime)
         check_unchanged(plan.existing.photo)
-        _check_still(plan, target, found)
+        _check_still(plan, target, stood)
         if nothing_left:
             withdraw(target)
         else:
@@ -181,10 +183,21 @@ def _unchanged_status(plan: WritePlan, target: Path) -> os.stat_result:
     return status
 
 
-def _check_still(plan: WritePlan, target: Path, content: Seen) -> None:
+class _Standing(NamedTuple):
+    """What a copy is made of."""
+
+    seen: Seen
+    around: Around | None  # all of a JPEG but its picture, whose hash is compared by itself
+
+
+def _standing(target: Path, status: os.stat_result, *, end: int | None = None) -> _Standing:
+    return _Standing(seen(target, status), around_picture(target, end=end))
+
+
+def _check_still(plan: WritePlan, target: Path, stood: _Standing) -> None:
     """Make sure that what the copy was made of is what it takes the place of."""
-    end = content.metadata.end if content.metadata else None
-    if seen(target, _unchanged_status(plan, target), end=end) != content:
+    end = stood.around.end if stood.around else None
+    if _standing(target, _unchanged_status(plan, target), end=end) != stood:
         raise PhotoChanged(f"{target.name} changed meanwhile")
 
 

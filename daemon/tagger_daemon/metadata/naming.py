@@ -121,7 +121,7 @@ def partner_of(path: Path, siblings: Collection[str]) -> Path | None:
 
     Args:
         path: the photo.
-        siblings: all file names in its folder.
+        siblings: all file names in its folder, or those of them that are `near` it.
 
     Returns:
         A raw's JPEG of the same stem, case aside, else its HEIF; a JPEG's or a HEIF's raw, else its DNG; None
@@ -152,7 +152,7 @@ def belongings(
 
     Args:
         path: the photo.
-        siblings: all file names in its folder.
+        siblings: all file names in its folder, or those of them that are `near` it.
         owners: as for `place_for`.
         staying: companions that do not come along. Neither do sidecars that are theirs or another photo's of
             the same stem, unless a raw that goes has its words there.
@@ -182,7 +182,7 @@ def place_for(
 
     Args:
         path: the photo.
-        siblings: all file names in its folder.
+        siblings: all file names in its folder, or those of them that are `near` it.
         owners: sidecar name -> extension that it says it belongs to (`photoshop:SidecarForExtension`).
         exiftool_version: what can safely be written depends on it.
         full_names: a raw's new sidecar keeps the extension in its name, as darktable and digiKam have it.

@@ -56,17 +56,34 @@ def packets(path: Path) -> tuple[bytes, ...] | None:
 class Around(NamedTuple):
     """What stands around a JPEG's picture: its metadata, and whatever programs put behind its end."""
 
-    sha256: bytes
+    before: bytes  # SHA-256
+    behind: bytes  # SHA-256
     end: int  # of the picture, bytes from the beginning of the file
 
 
+def hash_before(path: Path) -> bytes | None:
+    """Return the SHA-256 of all that stands before a JPEG's picture, which is not read itself.
+
+    Returns:
+        None: the file is no JPEG, or has anything odd before its picture.
+
+    Raises:
+        PhotoGone: the file is not there.
+        PhotoUnreadable: it may not be read.
+    """
+    with opened(path) as stream, suppress(_OddError):
+        *_, (_, start, _) = _segments(stream)
+        return _hash_up_to(stream, start)
+    return None
+
+
 def around_picture(path: Path, *, end: int | None = None) -> Around | None:
-    """Return the hash of all of a JPEG but its picture.
+    """Return the hashes of all of a JPEG but its picture.
 
     Args:
         path: the file.
-        end: where the picture ended when that was looked for, which takes most of the time. It still does
-            where nothing outside the picture has changed since.
+        end: where the picture ended a moment ago. Looking for it takes most of the time; it is believed, as a
+            picture that was changed itself shows in its own hash.
 
     Returns:
         None: the file is no JPEG, or has anything odd before its picture.
@@ -79,15 +96,21 @@ def around_picture(path: Path, *, end: int | None = None) -> Around | None:
         *_, (code, start, _) = _segments(stream)
         if end is None:
             end = start if code == EOI else _end_of_picture(stream)
-        digest = hashlib.sha256()
-        stream.seek(0)
-        for block in exactly(stream, start):
-            digest.update(block)
+        before = _hash_up_to(stream, start)
         stream.seek(end)
+        behind = hashlib.sha256()
         for block in rest(stream):
-            digest.update(block)
-        return Around(digest.digest(), end)
+            behind.update(block)
+        return Around(before, behind.digest(), end)
     return None
+
+
+def _hash_up_to(stream: BinaryIO, end: int) -> bytes:
+    stream.seek(0)
+    digest = hashlib.sha256()
+    for block in exactly(stream, end):
+        digest.update(block)
+    return digest.digest()
 
 
 def _segments(stream: BinaryIO) -> Iterator[_Segment]:

@@ -14,7 +14,7 @@ from tagger_daemon.errors import ReviewRefused
 from tagger_daemon.ledger import proposals
 from tagger_daemon.metadata.merge import key
 from tagger_daemon.model import Decision, Outcome, Part, Stage, Value, Verdict
-from tagger_daemon.service.reviewing import STAGES, Seen, added, edited, seen_of
+from tagger_daemon.service.reviewing import TEXT_STAGES, Seen, added, edited, seen_of
 
 #: Bytes of a line: a hundred times what a photo's words take up.
 LONGEST_LINE = 4 << 20
@@ -135,7 +135,7 @@ def _line(number: int, seen: Seen, said: dict[str, Any]) -> Line:
     fresh: list[Decision] = []
     if seen.review.whole is None:
         fresh.append(Decision(part=Part.PHOTO, verdict=Verdict.ACCEPT))
-    for part, stage in STAGES.items():
+    for part, stage in TEXT_STAGES.items():
         if (text := said.get(part)) is not None:  # null says nothing
             fresh += _about_text(seen, part, stage, text)
     if (words := said.get("keywords")) is not None:

@@ -35,7 +35,7 @@ from tagger_daemon.model import (
 )
 from tagger_daemon.service.clock import now_ms
 
-STAGES = {Part.CAPTION: Stage.CAPTION, Part.DESCRIPTION: Stage.DESCRIPTION}
+TEXT_STAGES = {Part.CAPTION: Stage.CAPTION, Part.DESCRIPTION: Stage.DESCRIPTION}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +111,7 @@ class Order(Value):
                     return ()  # one that a person added is accepted already
                 return (Decision(part=self.part, verdict=self.verdict, word=word.word),)
             case _:
-                text = review.text(STAGES[self.part]) if self.part in STAGES else None
+                text = review.text(TEXT_STAGES[self.part]) if self.part in TEXT_STAGES else None
                 if not _has(review, self.part):
                     return ()
                 if text and text.verdict is Verdict.EDIT and self.verdict is Verdict.ACCEPT:
@@ -265,7 +265,7 @@ def edited(seen: Seen, part: Part, text: str) -> Decision:
     Raises:
         ReviewRefused: it cannot be written, or nothing is proposed there.
     """
-    name, stage = seen.offer.path.name, STAGES[part]
+    name, stage = seen.offer.path.name, TEXT_STAGES[part]
     proposed = seen.review.text(stage)
     if proposed is None:
         raise ReviewRefused(f"{name}: nothing is proposed for its {part}")
@@ -307,8 +307,8 @@ def seen_of(offer: Offer) -> Seen:
 
 
 def _has(review: Review, part: Part) -> bool:
-    if part in STAGES:
-        return review.text(STAGES[part]) is not None
+    if part in TEXT_STAGES:
+        return review.text(TEXT_STAGES[part]) is not None
     return bool(review.words)
 
 

@@ -303,7 +303,7 @@ def _render(source: _Source, *, long_edge: int, quality: int) -> Picture:
     scale = long_edge / max(image.size)
     if scale < 1:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        # Bicubic, as the models' own preprocessing: Lanczos takes half as long again, and nobody sees it.
+        # Bicubic: Lanczos takes half as long again, for a likeness within 0.4 dB (docs/benchmarks.md).
         image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
     image = to_srgb(image, profile)
     if source.orientation in _UPRIGHT:
