@@ -10,7 +10,7 @@ import pytest
 
 from support.audit_lines import faults_below
 
-# A job in the background of a script has Ctrl-C ignored, and so would have all that tests start and interrupt.
+# A job in the background of a script has Ctrl-C ignored, and so would have all that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

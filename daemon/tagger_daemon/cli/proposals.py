@@ -55,6 +55,7 @@ def to_json(seen: Seen) -> dict[str, Any]:
         ],
         "keywords": [{"keyword": word.word, "verdict": word.verdict} for word in review.words],
         "keywords_that_stay": list(review.standing),
+        "keywords_that_go": {"keywords": list(review.leaving), "verdict": review.leaves},
         "kept": [{"field": kept.field, "reason": kept.reason} for kept in review.kept],
     }
 
@@ -77,6 +78,13 @@ def render(seen: Seen) -> Group:
         sign, style = _sign(word.verdict)
         table.add_row(
             Text(sign, style=style), "keyword", Text(one_line(word.word), style=style), _decided(word.verdict)
+        )
+    for leaving in review.leaving:
+        stays = review.leaves is Verdict.REJECT
+        told = "is to be taken out" if review.leaves is None else "stays" if stays else "is taken out"
+        style = "dim" if stays else "red"
+        table.add_row(
+            Text(" " if stays else "-", style=style), "keyword", Text(one_line(leaving), style=style), told
         )
     for standing in review.standing:
         table.add_row(" ", "keyword", Text(one_line(standing), style="dim"), "stays")

@@ -72,6 +72,8 @@ class Review(Value):
     texts: tuple[TextChange, ...]
     words: tuple[WordChange, ...]
     standing: tuple[str, ...]  # keywords that stand there and stay
+    leaving: tuple[str, ...]  # keywords of ours that stand there, and that the models do not give any more
+    leaves: Verdict | None  # whether those are taken out; None: not decided
     kept: tuple[Kept, ...]  # what the proposal leaves alone, and why
     whole: Verdict | None  # what was decided about the photo as a whole
 
@@ -92,7 +94,8 @@ class Review(Value):
 
     @property
     def _verdicts(self) -> list[Verdict | None]:
-        return [*(text.verdict for text in self.texts), *(word.verdict for word in self.words)]
+        told = [*(text.verdict for text in self.texts), *(word.verdict for word in self.words)]
+        return [*told, self.leaves] if self.leaving else told
 
     @property
     def proposed_words(self) -> tuple[str, ...]:
@@ -154,9 +157,19 @@ def review_of(record: Record, decisions: Iterable[Decision] = (), *, left_out: I
         texts=tuple(texts),
         words=tuple(words),
         standing=_standing(record),
+        leaving=_leaving(record),
+        leaves=general or _inferred(words),
         kept=record.kept,
         whole=whole,
     )
+
+
+def _inferred(words: Iterable[WordChange]) -> Verdict | None:
+    """Return what decisions about single keywords say of those that they would take the place of."""
+    verdicts = {word.verdict for word in words if word.verdict is not Verdict.ADD}
+    if Verdict.ACCEPT in verdicts:
+        return Verdict.ACCEPT
+    return Verdict.REJECT if verdicts == {Verdict.REJECT} else None
 
 
 def annotation_of(record: Record, review: Review) -> Annotation:
@@ -167,9 +180,12 @@ def annotation_of(record: Record, review: Review) -> Annotation:
     accepted = {text.stage: text.text for text in review.texts if text.verdict is Verdict.ACCEPT}
     refused = {text.stage: text.proposed for text in review.texts if text.verdict is Verdict.REJECT}
     by_hand = {text.stage: text.text for text in review.texts if text.verdict is Verdict.EDIT}
+    words = _with(review.words, Verdict.ACCEPT)
+    if review.leaving and review.leaves is not Verdict.ACCEPT:
+        words = (*words, *review.leaving)
     return Annotation(
         caption=accepted.get(Stage.CAPTION),
-        keywords=_with(review.words, Verdict.ACCEPT),
+        keywords=words,
         description=accepted.get(Stage.DESCRIPTION),
         origins=record.answers.origins,
         by_hand=_draft(by_hand, _with(review.words, Verdict.ADD)),
@@ -301,7 +317,20 @@ def _words(record: Record) -> tuple[str, ...]:
 
 
 def _standing(record: Record) -> tuple[str, ...]:
-    """Return the keywords that stand there, in whichever block."""
+    """Return the keywords that stand there, in whichever block, and stay."""
+    return distinct(_stood(record), map(key, _leaving(record)))
+
+
+def _leaving(record: Record) -> tuple[str, ...]:
+    """Return the keywords of ours that a proposal would take out; a person's never are."""
+    if fields.KEYWORDS not in record.after or record.marker is None:
+        return ()
+    ours = {key(word) for word in record.marker.keywords}
+    leaving = ours - {key(word) for word in _tuple(record.after[fields.KEYWORDS])}
+    return tuple(word for word in _stood(record) if key(word) in leaving)
+
+
+def _stood(record: Record) -> tuple[str, ...]:
     return distinct((*_tuple(record.before.get(fields.KEYWORDS)), *record.keywords))
 
 

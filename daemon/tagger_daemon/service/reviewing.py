@@ -309,7 +309,7 @@ def seen_of(offer: Offer) -> Seen:
 def _has(review: Review, part: Part) -> bool:
     if part in TEXT_STAGES:
         return review.text(TEXT_STAGES[part]) is not None
-    return bool(review.words)
+    return bool(review.words or review.leaving)
 
 
 def is_unchanged(offer: Offer) -> bool:
