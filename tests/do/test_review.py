@@ -154,6 +154,56 @@ def test_a_review_by_hand_is_written_exactly_as_it_was_decided(studio: Studio) -
     assert apply(studio) == {}
 
 
+STOOD = {"rose", "dog", "beach", "blue"}
+NO_KEYWORDS = Order(verdict=Verdict.REJECT, part=Part.KEYWORDS)
+NO_CAPTION = Order(verdict=Verdict.REJECT, part=Part.CAPTION)
+NO_SEA = Order(verdict=Verdict.REJECT, part=Part.KEYWORD, word="sea")
+
+
+@pytest.mark.parametrize(
+    ("orders", "added", "title", "words"),
+    [
+        ([ACCEPT], [], "Two dogs.", STOOD - {"beach"} | {"sea"}),
+        ([ACCEPT, NO_KEYWORDS], [], "Two dogs.", STOOD),
+        ([ACCEPT, NO_SEA], [], "Two dogs.", STOOD - {"beach"}),
+        ([ACCEPT, NO_CAPTION], [], "A dog.", STOOD - {"beach"} | {"sea"}),
+        ([ACCEPT, NO_CAPTION, NO_KEYWORDS], [], "A dog.", STOOD),
+        ([ACCEPT], ["Beach"], "Two dogs.", STOOD | {"sea"}),
+    ],
+)
+def test_of_words_of_ours_that_another_model_would_renew_goes_what_was_accepted_to_go(
+    studio: Studio, orders: list[Order], added: list[str], title: str, words: set[str]
+) -> None:
+    path = draw(studio.folder / "photo.jpg", "XMP-dc:Subject=Rose").path
+    assert studio.tag(path, SAID, RULES).outcome is Outcome.WRITTEN
+    said, rules = OTHER
+    assert studio.tag(path, said, rules.evolve(instead=Outcome.PROPOSED)).outcome is Outcome.PROPOSED
+    proposed = seen(studio, path).review
+    assert (proposed.leaving, proposed.leaves, proposed.state) == (("beach",), None, State.PENDING)
+    assert {word.casefold() for word in proposed.standing} == STOOD - {"beach"}
+    desk = Desk(studio.database)
+    for order in orders:
+        assert desk.decide(meant(path), order) == 1
+    if added:
+        desk.edit(seen(studio, path), [], added)
+    assert apply(studio) == {"photo.jpg": Outcome.WRITTEN}
+    assert (tell(path, TITLE), tell(path, TEXT)) == (title, "Dogs at sea.")
+    assert {word.casefold() for word in tell(path, WORDS).split("|")} == words
+    ours = {word.casefold() for word in tell(path, "XMP-tagger:AIKeywords").split("|")}
+    assert ours == words - {"rose"} - {word.casefold() for word in added}
+    assert studio.tag(path, said, rules).outcome is Outcome.SKIPPED  # whatever was decided, it is done
+
+
+def test_words_of_ours_stay_where_the_renewal_is_refused(studio: Studio) -> None:
+    path = draw(studio.folder / "photo.jpg", "XMP-dc:Subject=Rose").path
+    studio.tag(path, SAID, RULES)
+    before = path.read_bytes()
+    studio.tag(path, OTHER[0], OTHER[1].evolve(instead=Outcome.PROPOSED))
+    Desk(studio.database).decide(meant(path), REJECT)
+    assert apply(studio) == {"photo.jpg": Outcome.REFUSED}
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("kind", ["jpg", "nef", "png", "tif"])
 def test_what_is_accepted_as_it_is_is_what_the_daemon_would_have_written(
     studio: Studio, kind: str, tmp_path: Path

@@ -180,12 +180,15 @@ def annotation_of(record: Record, review: Review) -> Annotation:
     accepted = {text.stage: text.text for text in review.texts if text.verdict is Verdict.ACCEPT}
     refused = {text.stage: text.proposed for text in review.texts if text.verdict is Verdict.REJECT}
     by_hand = {text.stage: text.text for text in review.texts if text.verdict is Verdict.EDIT}
-    words = _with(review.words, Verdict.ACCEPT)
-    if review.leaving and review.leaves is not Verdict.ACCEPT:
-        words = (*words, *review.leaving)
+    # Those of ours that stay are said again: words that are not among a model's are taken out.
+    staying = review.standing if review.leaves is Verdict.ACCEPT else (*review.standing, *review.leaving)
+    ours = _ours(record)
     return Annotation(
         caption=accepted.get(Stage.CAPTION),
-        keywords=words,
+        keywords=(
+            *(word for word in staying if key(word) in ours),
+            *_with(review.words, Verdict.ACCEPT),
+        ),
         description=accepted.get(Stage.DESCRIPTION),
         origins=record.answers.origins,
         by_hand=_draft(by_hand, _with(review.words, Verdict.ADD)),
@@ -323,11 +326,15 @@ def _standing(record: Record) -> tuple[str, ...]:
 
 def _leaving(record: Record) -> tuple[str, ...]:
     """Return the keywords of ours that a proposal would take out; a person's never are."""
-    if fields.KEYWORDS not in record.after or record.marker is None:
+    if fields.KEYWORDS not in record.after:
         return ()
-    ours = {key(word) for word in record.marker.keywords}
-    leaving = ours - {key(word) for word in _tuple(record.after[fields.KEYWORDS])}
+    leaving = _ours(record) - {key(word) for word in _tuple(record.after[fields.KEYWORDS])}
     return tuple(word for word in _stood(record) if key(word) in leaving)
+
+
+def _ours(record: Record) -> set[str]:
+    """Return the keys of the keywords that we wrote before."""
+    return {key(word) for word in record.marker.keywords} if record.marker else set()
 
 
 def _stood(record: Record) -> tuple[str, ...]:
