@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.model_server import ModelServer, Say
+from support.model_server import ModelServer
 from support.running import PATIENCE, House, entry, read_tags, wait_until
 from tagger_daemon.cli.applying import conduct_apply
 from tagger_daemon.cli.exits import Exit
@@ -26,7 +26,7 @@ TITLE, KEYWORDS, DESCRIPTION = "XMP-dc:Title", "XMP-dc:Subject", "XMP-dc:Descrip
 
 @pytest.fixture
 def server() -> Iterator[ModelServer]:
-    with ModelServer(models=("test-vlm", "other-vlm")) as server:
+    with ModelServer(models=("test-vlm",)) as server:
         yield server
 
 
@@ -50,48 +50,8 @@ def review(house: House, *arguments: str, said: str = "", status: int = 0) -> An
     return json.loads(result.stdout)
 
 
-def describe(house: House) -> None:
-    """Have the folder described in a single run, by the registry and the settings as they are now."""
-    house.write()
-    assert house.run("run", "--once").returncode == 0
-
-
 def states(house: House) -> dict[str, str]:
     return {Path(one["photo"]).name: one["state"] for one in review(house, "list")}
-
-
-def test_words_of_another_model_are_proposed_where_ours_are_renewed(
-    house: House, server: ModelServer
-) -> None:
-    house.settings["folders"] = [str(house.inbox)]
-    (photo,) = house.draw(1)
-    describe(house)
-    content, said = photo.read_bytes(), read_tags([photo])[photo.name]
-
-    house.settings["folders"] = [{"path": str(house.inbox), "review": True}]
-    house.settings["metadata"] = {"mode": "refresh"}
-    house.registry = [entry(server.base_url, name="other-entry", served_model_id="other-vlm")]
-    for stage, words in (
-        ("caption", "A hut."),
-        ("keywords", "hut\nsea"),
-        ("description", "A hut by the sea."),
-    ):
-        server.script(stage, Say(words))
-    describe(house)
-    assert photo.read_bytes() == content
-    assert states(house) == {photo.name: "pending"}
-    asked = len(server.chat_requests)
-    describe(house)  # what was proposed is not proposed again
-    assert len(server.chat_requests) == asked
-
-    assert review(house, "accept", "--all")["photos"] == 1
-    assert review(house, "apply", "--yes")["photos"] == [{"photo": str(photo), "outcome": "written"}]
-    found = read_tags([photo])[photo.name]
-    assert (found[TITLE], found[DESCRIPTION]) == ("A hut.", "A hut by the sea.")
-    assert found[TITLE] != said[TITLE]
-    assert sorted(found[KEYWORDS]) == ["hut", "sea"]
-    describe(house)  # and what was written is by the model that would write it
-    assert len(server.chat_requests) == asked
 
 
 def test_a_review_beside_the_daemon_is_written_as_it_was_decided(house: House, server: ModelServer) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from support.running import entry
 from tagger_daemon.errors import ConfigurationError
-from tagger_daemon.model import Fingerprint, Mode, Outcome, Photo, Stage
+from tagger_daemon.model import Fingerprint, Mode, Photo, Stage
 from tagger_daemon.service.parts import cast, check_folders, policies
-from tagger_daemon.settings import FallbackSettings, FolderSettings, MetadataSettings, Settings
+from tagger_daemon.settings import FallbackSettings, FolderSettings, Settings
 
 UNSEEN = Fingerprint(size=0, mtime_ns=0, inode=0)
 
@@ -145,16 +145,10 @@ def test_a_folder_whose_prompts_do_not_exist_is_named(tmp_path: Path) -> None:
         cast(known)
 
 
-@pytest.mark.parametrize("mode", Mode)
-def test_photos_of_a_folder_under_review_are_only_proposed(tmp_path: Path, mode: Mode) -> None:
+def test_photos_of_a_folder_under_review_are_only_proposed(tmp_path: Path) -> None:
     reviewed, other = tmp_path / "family", tmp_path / "inbox"
     folders = (FolderSettings(path=reviewed, review=True), FolderSettings(path=other))
-    known = with_models(tmp_path, "eyes").model_copy(
-        update={"folders": folders, "metadata": MetadataSettings(mode=mode)}
-    )
+    known = with_models(tmp_path, "eyes").model_copy(update={"folders": folders})
     rules = policies(known, cast(known))
-    found = {path: rules.at(path / "below" / "a.jpg") for path in (reviewed, other, tmp_path)}
-    assert {policy.mode for policy in found.values()} == {mode}
-    otherwise = Outcome.PROPOSED if mode is Mode.PROPOSE else None
-    ends = {path: policy.unwritten for path, policy in found.items()}
-    assert ends == {reviewed: Outcome.PROPOSED, other: otherwise, tmp_path: otherwise}
+    modes = {path: rules.at(path / "below" / "a.jpg").mode for path in (reviewed, other, tmp_path)}
+    assert modes == {reviewed: Mode.PROPOSE, other: Mode.FILL, tmp_path: Mode.FILL}

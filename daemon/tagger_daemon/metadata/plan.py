@@ -271,11 +271,10 @@ def _lists(existing: Existing, annotation: Annotation, policy: Policy) -> _Lists
     ours = {key(path) for path in marker.hierarchy} if marker else set()
     their_paths = [path for path in existing.hierarchical if key(path) not in ours]
     proposed = _proposed(existing, annotation, policy, their_paths)
-    # What a person adds in a review stands as if it had stood before: it is theirs, also where we had it.
-    added = _keys(annotation.by_hand.keywords or ())
-    last = tuple(word for word in (marker.keywords if marker else ()) if key(word) not in added)
+    last = marker.keywords if marker else ()
     rejected = distinct((*existing.rejected, *(annotation.refused.keywords or ())))
     standing = _standing(existing, last)
+    # What a person adds in a review stands as if it had stood before: it is theirs.
     by_hand = distinct(annotation.by_hand.keywords or (), _keys(standing))
     flat = merge((*standing, *by_hand), last, proposed, rejected)
     values = {}

@@ -158,18 +158,20 @@ def review_of(record: Record, decisions: Iterable[Decision] = (), *, left_out: I
         words=tuple(words),
         standing=_standing(record),
         leaving=_leaving(record),
-        leaves=general or _inferred(words),
+        leaves=_leaves(all_words, words, whole),
         kept=record.kept,
         whole=whole,
     )
 
 
-def _inferred(words: Iterable[WordChange]) -> Verdict | None:
-    """Return what decisions about single keywords say of those that they would take the place of."""
+def _leaves(about_all: Decision | None, words: Iterable[WordChange], whole: Verdict | None) -> Verdict | None:
+    """Return whether keywords of ours give way to those that are proposed: not if none of these is wanted."""
+    if about_all is not None:
+        return about_all.verdict
     verdicts = {word.verdict for word in words if word.verdict is not Verdict.ADD}
-    if Verdict.ACCEPT in verdicts:
-        return Verdict.ACCEPT
-    return Verdict.REJECT if verdicts == {Verdict.REJECT} else None
+    if verdicts == {Verdict.REJECT}:
+        return Verdict.REJECT
+    return Verdict.ACCEPT if Verdict.ACCEPT in verdicts else whole
 
 
 def annotation_of(record: Record, review: Review) -> Annotation:
@@ -256,7 +258,10 @@ def is_as_decided(plan: WritePlan, annotation: Annotation, policy: Policy, revie
                 return False
     keys = {key(word) for word in (*review.standing, *(annotation.keywords or ()))}
     keys |= {key(word) for word in annotation.by_hand.keywords or ()}
-    return not policy.fields.get(Stage.KEYWORDS) or {key(word) for word in plan.result.keywords} == keys
+    found = {key(word) for word in plan.result.keywords}
+    # One of ours that is to stay is not brought back where a person has removed it from one block.
+    removed = {key(word) for word in review.leaving} - found
+    return not policy.fields.get(Stage.KEYWORDS) or found == keys - removed
 
 
 def refused_words(record: Record) -> tuple[str, ...]:

@@ -156,7 +156,7 @@ def _about_words(seen: Seen, words: Sequence[str]) -> list[Decision]:
     there = {key(word) for word in words}
     answered = {key(word) for word in seen.offer.record.answers.keywords or ()}
     proposed = {key(word) for word in seen.review.proposed_words}
-    standing = {key(word) for word in seen.review.standing}
+    standing = {key(word) for word in (*seen.review.standing, *seen.review.leaving)}
     fresh = [
         Decision(part=Part.KEYWORD, verdict=Verdict.REJECT, word=word)
         for word in seen.review.proposed_words

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from tagger_daemon.errors import ConfigurationError
 from tagger_daemon.intake.eligible import Eligibility
 from tagger_daemon.intake.scan import enters
-from tagger_daemon.model import Identity, Origin, Outcome, Photo, Policy, Stage, Value
+from tagger_daemon.model import Identity, Mode, Origin, Outcome, Photo, Policy, Stage, Value
 from tagger_daemon.options import STAGE_WORDS
 from tagger_daemon.settings import ENV_PREFIX, FolderSettings, Settings, way_back
 from tagger_daemon.vision.asker import Asker, Chat
@@ -240,9 +240,13 @@ def policies(settings: Settings, who: Cast) -> Policies:
     """Say what may be written into which photo, and who would write it now."""
     reviewed = {folder.path for folder in settings.folders if folder.review}
     folders = {folder: _policy(settings, who, profile) for folder, profile in who.profiles.items()}
-    for folder in reviewed:
-        folders[folder] = folders[folder].evolve(instead=folders[folder].instead or Outcome.PROPOSED)
-    return Policies(general=_policy(settings, who, who.profile), folders=folders)
+    return Policies(
+        general=_policy(settings, who, who.profile),
+        folders={
+            folder: policy.evolve(mode=Mode.PROPOSE) if folder in reviewed else policy
+            for folder, policy in folders.items()
+        },
+    )
 
 
 def make_asker(settings: Settings, who: Cast, chat: Chat) -> Asker:

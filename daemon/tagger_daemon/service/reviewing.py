@@ -290,7 +290,7 @@ def added(seen: Seen, word: str) -> Decision:
         cleaned = clean_word(word)
     except ValueError as error:
         raise ReviewRefused(f"{seen.offer.path.name}: {error}") from error
-    if key(cleaned) in {key(standing) for standing in seen.review.standing}:
+    if key(cleaned) in {key(there) for there in (*seen.review.standing, *seen.review.leaving)}:
         raise ReviewRefused(f"{seen.offer.path.name} has the keyword {cleaned!r} already")
     proposed = {key(one): one for one in seen.review.proposed_words}
     if key(cleaned) in proposed:
