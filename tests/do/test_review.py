@@ -180,7 +180,7 @@ def test_of_words_of_ours_that_another_model_would_renew_goes_what_was_accepted_
     said, rules = OTHER
     assert studio.tag(path, said, rules.evolve(instead=Outcome.PROPOSED)).outcome is Outcome.PROPOSED
     proposed = seen(studio, path).review
-    assert (proposed.leaving, proposed.leaves, proposed.state) == (("beach",), None, State.PENDING)
+    assert (proposed.leaving, proposed.leaving_verdict, proposed.state) == (("beach",), None, State.PENDING)
     assert {word.casefold() for word in proposed.standing} == STOOD - {"beach"}
     desk = Desk(studio.database)
     for order in orders:

@@ -55,7 +55,7 @@ def to_json(seen: Seen) -> dict[str, Any]:
         ],
         "keywords": [{"keyword": word.word, "verdict": word.verdict} for word in review.words],
         "keywords_that_stay": list(review.standing),
-        "keywords_that_go": {"keywords": list(review.leaving), "verdict": review.leaves},
+        "keywords_that_go": {"keywords": list(review.leaving), "verdict": review.leaving_verdict},
         "kept": [{"field": kept.field, "reason": kept.reason} for kept in review.kept],
     }
 
@@ -80,8 +80,10 @@ def render(seen: Seen) -> Group:
             Text(sign, style=style), "keyword", Text(one_line(word.word), style=style), _decided(word.verdict)
         )
     for leaving in review.leaving:
-        stays = review.leaves is Verdict.REJECT
-        told = "is to be taken out" if review.leaves is None else "stays" if stays else "is taken out"
+        stays = review.leaving_verdict is Verdict.REJECT
+        told = (
+            "is to be taken out" if review.leaving_verdict is None else "stays" if stays else "is taken out"
+        )
         style = "dim" if stays else "red"
         table.add_row(
             Text(" " if stays else "-", style=style), "keyword", Text(one_line(leaving), style=style), told

@@ -73,7 +73,7 @@ class Review(Value):
     words: tuple[WordChange, ...]
     standing: tuple[str, ...]  # keywords that stand there and stay
     leaving: tuple[str, ...]  # keywords of ours that stand there, and that the models do not give any more
-    leaves: Verdict | None  # whether those are taken out; None: not decided
+    leaving_verdict: Verdict | None  # whether those are taken out; None: not decided
     kept: tuple[Kept, ...]  # what the proposal leaves alone, and why
     whole: Verdict | None  # what was decided about the photo as a whole
 
@@ -95,7 +95,7 @@ class Review(Value):
     @property
     def _verdicts(self) -> list[Verdict | None]:
         told = [*(text.verdict for text in self.texts), *(word.verdict for word in self.words)]
-        return [*told, self.leaves] if self.leaving else told
+        return [*told, self.leaving_verdict] if self.leaving else told
 
     @property
     def proposed_words(self) -> tuple[str, ...]:
@@ -158,13 +158,15 @@ def review_of(record: Record, decisions: Iterable[Decision] = (), *, left_out: I
         words=tuple(words),
         standing=_standing(record),
         leaving=_leaving(record),
-        leaves=_leaves(all_words, words, whole),
+        leaving_verdict=_leaving_verdict(all_words, words, whole),
         kept=record.kept,
         whole=whole,
     )
 
 
-def _leaves(about_all: Decision | None, words: Iterable[WordChange], whole: Verdict | None) -> Verdict | None:
+def _leaving_verdict(
+    about_all: Decision | None, words: Iterable[WordChange], whole: Verdict | None
+) -> Verdict | None:
     """Return whether keywords of ours give way to those that are proposed: not if none of these is wanted."""
     if about_all is not None:
         return about_all.verdict
@@ -183,7 +185,9 @@ def annotation_of(record: Record, review: Review) -> Annotation:
     refused = {text.stage: text.proposed for text in review.texts if text.verdict is Verdict.REJECT}
     by_hand = {text.stage: text.text for text in review.texts if text.verdict is Verdict.EDIT}
     # Those of ours that stay are said again: words that are not among a model's are taken out.
-    staying = review.standing if review.leaves is Verdict.ACCEPT else (*review.standing, *review.leaving)
+    staying = (
+        review.standing if review.leaving_verdict is Verdict.ACCEPT else (*review.standing, *review.leaving)
+    )
     ours = _ours(record)
     return Annotation(
         caption=accepted.get(Stage.CAPTION),
