@@ -21,7 +21,7 @@ from tagger_daemon.metadata.exiftool import Answer, ExifTool, path_argument
 from tagger_daemon.metadata.properties import Node, Properties, parse_properties
 from tagger_daemon.metadata.read import SHOW, embedded_packet, look, show
 from tagger_daemon.metadata.readings import Reading, Readings, Seen, seen
-from tagger_daemon.metadata.segments import HEADER, around_picture, hash_before, packets
+from tagger_daemon.metadata.segments import HEADER, behind_picture, hash_before, packets
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.store import MetadataStore
 from tagger_daemon.model import Photo, Written
@@ -257,24 +257,20 @@ def test_hashes_are_of_all_but_the_picture(tmp_path: Path) -> None:
     scan, end = content.index(b"\xff\xda") + 4, len(whole) - 2
     assert content[end : end + 2] == b"\xff\xd9"
     path.write_bytes(content)
-    around = around_picture(path)
-    assert around is not None
-    assert (around.before, around.end) == (hash_before(path), end + 2)
+    before, behind = hash_before(path), behind_picture(path)
+    assert before is not None
+    assert behind is not None
+    assert behind.start == end + 2
     for position in range(len(content)):
         changed = bytearray(content)
         changed[position] ^= 1
         path.write_bytes(changed)
-        if position < scan:
-            assert hash_before(path) != around.before, position
-        else:
-            assert hash_before(path) == around.before, position
-        if scan <= position < end:
-            assert around_picture(path, end=around.end) == around, position
-            if b"\xff\xd9" not in changed[scan:end]:
-                assert around_picture(path) == around, position
-        elif not end <= position < end + 2:
-            assert around_picture(path) != around, position
-            assert around_picture(path, end=around.end) != around, position
+        assert (hash_before(path) == before) is (position >= scan), position
+        if position >= scan:
+            same = behind_picture(path, start=behind.start) == behind
+            assert same is (position < end + 2), position
+            if not end <= position < end + 2 and b"\xff\xd9" not in changed[scan:end]:
+                assert (behind_picture(path) == behind) is same, position
 
 
 @pytest.mark.parametrize("gap", [-2, -1, 0, 1])
@@ -285,16 +281,16 @@ def test_the_end_of_a_picture_is_found_wherever_it_is(tmp_path: Path, gap: int) 
     for behind in (b"one", b"two"):
         for picture in (b"x" * (BLOCK - start + gap), b"y" * (BLOCK + gap)):
             path.write_bytes(b"\xff\xd8\xff\xda\0\2" + picture + b"\xff\xd9" + behind)
-            around = around_picture(path)
-            assert around is not None
-            assert around.end == 6 + len(picture) + 2
-            assert around_picture(path, end=around.end) == around
-            hashes.append(around.behind)
+            found = behind_picture(path)
+            assert found is not None
+            assert found.start == 6 + len(picture) + 2
+            assert behind_picture(path, start=found.start) == found
+            hashes.append(found.sha256)
     assert hashes[0] == hashes[1] != hashes[2] == hashes[3]
 
 
 def test_odd_jpegs_have_no_hash(tmp_path: Path) -> None:
-    for hashed in (hash_before, around_picture):
+    for hashed in (hash_before, behind_picture):
         without = [path.stem for path in odd_jpegs(tmp_path) if hashed(path) is None]
         assert without == ["filled", "garbage", "bare", "cut"]
 

@@ -40,7 +40,7 @@ from tagger_daemon.metadata.picturehash import content_hash
 from tagger_daemon.metadata.properties import Properties
 from tagger_daemon.metadata.read import look, show
 from tagger_daemon.metadata.readings import Reading, Readings, Seen, seen
-from tagger_daemon.metadata.segments import Around, around_picture
+from tagger_daemon.metadata.segments import Behind, behind_picture
 from tagger_daemon.metadata.sidecar import EMPTY
 from tagger_daemon.metadata.verify import differences, packet_differences
 from tagger_daemon.model import Existing, NewValue, WritePlan, Written
@@ -184,20 +184,20 @@ def _unchanged_status(plan: WritePlan, target: Path) -> os.stat_result:
 
 
 class _Standing(NamedTuple):
-    """What a copy is made of."""
+    """What a copy is made of: all of a JPEG but its picture, whose hash is compared by itself."""
 
     seen: Seen
-    around: Around | None  # all of a JPEG but its picture, whose hash is compared by itself
+    behind: Behind | None
 
 
-def _standing(target: Path, status: os.stat_result, *, end: int | None = None) -> _Standing:
-    return _Standing(seen(target, status), around_picture(target, end=end))
+def _standing(target: Path, status: os.stat_result, *, start: int | None = None) -> _Standing:
+    return _Standing(seen(target, status), behind_picture(target, start=start))
 
 
 def _check_still(plan: WritePlan, target: Path, stood: _Standing) -> None:
     """Make sure that what the copy was made of is what it takes the place of."""
-    end = stood.around.end if stood.around else None
-    if _standing(target, _unchanged_status(plan, target), end=end) != stood:
+    start = stood.behind.start if stood.behind else None
+    if _standing(target, _unchanged_status(plan, target), start=start) != stood:
         raise PhotoChanged(f"{target.name} changed meanwhile")
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -53,12 +53,11 @@ def packets(path: Path) -> tuple[bytes, ...] | None:
     return None
 
 
-class Around(NamedTuple):
-    """What stands around a JPEG's picture: its metadata, and whatever programs put behind its end."""
+class Behind(NamedTuple):
+    """What programs put behind the end of a JPEG's picture: nothing, mostly."""
 
-    before: bytes  # SHA-256
-    behind: bytes  # SHA-256
-    end: int  # of the picture, bytes from the beginning of the file
+    sha256: bytes
+    start: int  # where the picture has ended, bytes from the beginning of the file
 
 
 def hash_before(path: Path) -> bytes | None:
@@ -73,17 +72,18 @@ def hash_before(path: Path) -> bytes | None:
     """
     with opened(path) as stream, suppress(_OddError):
         *_, (_, start, _) = _segments(stream)
-        return _hash_up_to(stream, start)
+        stream.seek(0)
+        return _hash(exactly(stream, start))
     return None
 
 
-def around_picture(path: Path, *, end: int | None = None) -> Around | None:
-    """Return the hashes of all of a JPEG but its picture.
+def behind_picture(path: Path, *, start: int | None = None) -> Behind | None:
+    """Return what stands behind a JPEG's picture, as a hash.
 
     Args:
         path: the file.
-        end: where the picture ended a moment ago. Looking for it takes most of the time; it is believed, as a
-            picture that was changed itself shows in its own hash.
+        start: where the picture ended a moment ago. Looking for it takes most of the time; it is believed, as
+            a picture that was changed itself shows in its own hash.
 
     Returns:
         None: the file is no JPEG, or has anything odd before its picture.
@@ -93,22 +93,17 @@ def around_picture(path: Path, *, end: int | None = None) -> Around | None:
         PhotoUnreadable: it may not be read.
     """
     with opened(path) as stream, suppress(_OddError):
-        *_, (code, start, _) = _segments(stream)
-        if end is None:
-            end = start if code == EOI else _end_of_picture(stream)
-        before = _hash_up_to(stream, start)
-        stream.seek(end)
-        behind = hashlib.sha256()
-        for block in rest(stream):
-            behind.update(block)
-        return Around(before, behind.digest(), end)
+        *_, (code, end, _) = _segments(stream)
+        if start is None:
+            start = end if code == EOI else _end_of_picture(stream)
+        stream.seek(start)
+        return Behind(_hash(rest(stream)), start)
     return None
 
 
-def _hash_up_to(stream: BinaryIO, end: int) -> bytes:
-    stream.seek(0)
+def _hash(blocks: Iterable[bytes]) -> bytes:
     digest = hashlib.sha256()
-    for block in exactly(stream, end):
+    for block in blocks:
         digest.update(block)
     return digest.digest()
 
